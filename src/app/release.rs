@@ -1,5 +1,5 @@
-//! `release --send`: rows that were held back are read again from the source's log and sent, as if for the
-//! first time; then their tables are live again, in order.
+//! `release --send`, and the end of each pause: rows that were held back are read again from the source's log
+//! and sent, as if for the first time; then their tables are live again, in order.
 //!
 //! ```text
 //! send      what the checkpoint says is held back, by a replay of these ranges; newer rows are held back
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::controls::shown;
 use super::plan::Plan;
 use super::replay::{Error, ReplayRequest, bounded, peek, replay};
 use crate::change::NameCase;
@@ -28,6 +29,7 @@ use crate::freshness::{FreshnessState, Observation};
 use crate::pack::{HeldLane, RowRange};
 use crate::sink::Permit;
 use crate::telemetry::Metrics;
+use crate::telemetry::status::ControlKind;
 
 /// A part that was sent in less time leaves little behind: then the loop stands for the rest.
 const SHORT: Duration = Duration::from_secs(3);
@@ -99,15 +101,21 @@ async fn send_all(
     }
 }
 
-/// Tells the verdict when an operator holds everything back.
+/// Tells the verdict when an operator holds everything back, and ends pauses in time.
 async fn tell(desk: &Desk, freshness: &FreshnessState, stop: &CancellationToken) {
-    let mut told = None;
+    let mut told = (None, None);
     loop {
-        let by = desk.holds_all();
-        if by != told {
-            freshness.observe(Observation::Suppressed(by.clone()), Instant::now());
-            told = by;
+        let now = Instant::now();
+        let by = (desk.holds_all(ControlKind::Suppress), desk.holds_all(ControlKind::Pause));
+        if by.0 != told.0 {
+            freshness.observe(Observation::Suppressed(by.0.clone()), now);
         }
+        if by.1 != told.1 {
+            freshness.observe(Observation::Paused(by.1.clone()), now);
+        }
+        told = by;
+        desk.keeps_logs(freshness.purge().expiry());
+        desk.end_pauses(&shown(desk, freshness), chrono::Utc::now().timestamp_micros());
         if stop.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none() {
             return;
         }
@@ -224,7 +232,7 @@ impl Release<'_> {
         }
         self.metrics.released_rows_total.inc_by(report.rows);
         self.sent.extend(sent.iter().cloned());
-        self.desk.sent(control.at_us, sent, report.rows);
+        self.desk.sent(control.at_us, sent, report.rows, report.until_us);
         Ok(report.rows)
     }
 }
@@ -260,7 +268,6 @@ mod tests {
     use super::*;
     use crate::encode::Lane;
     use crate::pack::HeldRange;
-    use crate::telemetry::status::ControlKind;
 
     fn control(at_us: i64, pattern: &str) -> Control {
         Control {
@@ -270,6 +277,7 @@ mod tests {
             reason: "why".to_owned(),
             by: "who".to_owned(),
             is_sending: true,
+            until_us: None,
         }
     }
 

@@ -25,6 +25,13 @@ impl Saving {
         self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
+    /// The next save is due at once, unless saving fails.
+    pub fn hurry(&mut self) {
+        if self.failures == 0 {
+            self.not_before = None;
+        }
+    }
+
     /// When to look again; `None` means at once.
     pub fn due_at(&self) -> Option<Instant> {
         self.not_before
@@ -69,8 +76,13 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
         assert_eq!(saving.failures, 7);
 
+        saving.hurry();
+        assert!(!saving.is_due(start), "failures keep their pause");
         saving.succeeded(start);
         assert_eq!(saving.failed(start), second, "a success ends the back-off");
+        saving.succeeded(start);
+        saving.hurry();
+        assert!(saving.is_due(start), "who waits for it does not wait for the interval");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `suppress`, `release` and `controls`: which tables an operator holds back.
+//! `suppress`, `pause`, `release` and `controls`: which tables an operator holds back.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::service::{Service, now_us};
 use super::snapshot::ascii;
 use super::{Exit, flags};
+use crate::config::{Kind, Value};
 use crate::control;
 use crate::telemetry::duration;
 use crate::telemetry::http::{CONTROL_HEADER, CONTROL_PATH};
@@ -29,21 +30,43 @@ already are still sent. Heartbeats, canaries, statements and the verdict continu
 Exits 0 when it is in force and saved, 1 if it was refused or the service does not answer.
 See docs/operate/controls.md.";
 
-const RELEASE_LONG_ABOUT: &str = "\
-Ends what `suppress` began, by the pattern that it was given. Rows are sent again from here
-on. Those that were held back are not sent, and consumers have been told so.
+const PAUSE_LONG_ABOUT: &str = "\
+Lets the rows of tables wait; everything else continues. When the pause ends they are read from
+the source's binary logs and sent, in order and under their numbers; then the tables are live.
+Consumers are told by messages of kind `suppressed` which numbers do not come for now.
 
-With --send they are read again from the source's binary logs and sent first, in order and
-under their numbers, as if for the first time; then the tables are live. Newer rows are held
-back meanwhile. For the last step all tables wait for a moment.
+It ends by `binpulse release`, or by itself: after --for, or when a quarter of the time is left
+for which the source keeps its logs, so that nothing is purged that waits. --for can be up to
+three quarters of that time (7 days at most). `pause` again changes reason and end.
+
+Examples:
+  binpulse pause shop.prices --reason 'the consumer moves' --for 30m
+  binpulse pause 'shop.*' --reason 'migration' --by ada
+  binpulse pause all --reason 'maintenance of the topic' --for 2h
+
+It holds across restarts and failovers. To keep rows from ever being sent: `suppress`.
+
+Exits 0 when it is in force and saved, 1 if it was refused or the service does not answer.
+See docs/operate/controls.md.";
+
+const RELEASE_LONG_ABOUT: &str = "\
+Ends what `suppress` or `pause` began, by the pattern that it was given. Rows are sent again
+from here on. Those that were suppressed are not sent, and consumers have been told so.
+
+With --send, and at the end of a pause in any case, those that were held back are read again
+from the source's binary logs and sent first, in order and under their numbers, as if for the
+first time; then the tables are live. Newer rows are held back meanwhile. For the last step all
+tables wait for a moment. --give-up ends a pause without its rows.
 
 Examples:
   binpulse release shop.prices
   binpulse release shop.prices --send
+  binpulse resume shop.prices
   binpulse controls --watch
 
-Exits 0 when it is done and saved (with --send: when it has begun), 1 if it was refused or the
-service does not answer. See docs/operate/controls.md.";
+Exits 0 when it is done and saved (when rows are sent: when that has begun), 1 if it was refused
+or the service does not answer. `binpulse controls --watch` shows how far it is.
+See docs/operate/controls.md.";
 
 const CONTROLS_LONG_ABOUT: &str = "\
 Shows which tables an operator holds back: since when, by whom and why, how many rows, and how
@@ -91,10 +114,35 @@ pub(super) fn suppress_command() -> Command {
     flags::with_settings(command, flags::ASKS)
 }
 
+/// The command `pause`.
+pub(super) fn pause_command() -> Command {
+    let command = Command::new("pause")
+        .about("Let the rows of tables wait, for a limited time")
+        .long_about(PAUSE_LONG_ABOUT)
+        .arg(pattern())
+        .arg(
+            Arg::new("for")
+                .long("for")
+                .value_name("DURATION")
+                .default_value("1h")
+                .help("After this time it ends by itself, such as 30m"),
+        )
+        .arg(
+            Arg::new("reason")
+                .long("reason")
+                .value_name("TEXT")
+                .required(true)
+                .help("Why, for the log, /status and consumers"),
+        )
+        .arg(by());
+    flags::with_settings(command, flags::ASKS)
+}
+
 /// The command `release`.
 pub(super) fn release_command() -> Command {
     let command = Command::new("release")
-        .about("Publish rows of suppressed tables again")
+        .visible_alias("resume")
+        .about("Publish rows of suppressed or paused tables again")
         .long_about(RELEASE_LONG_ABOUT)
         .arg(pattern())
         .arg(
@@ -103,6 +151,13 @@ pub(super) fn release_command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Send the rows that were held back first, then go live in order"),
         )
+        .arg(
+            Arg::new("give-up")
+                .long("give-up")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("send")
+                .help("Do not send the rows that were held back, also those of a pause"),
+        )
         .arg(by());
     flags::with_settings(command, flags::ASKS)
 }
@@ -110,7 +165,7 @@ pub(super) fn release_command() -> Command {
 /// The command `controls`.
 pub(super) fn controls_command() -> Command {
     let command = Command::new("controls")
-        .about("Show which tables are suppressed")
+        .about("Show which tables are suppressed or paused")
         .long_about(CONTROLS_LONG_ABOUT)
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON"))
         .arg(
@@ -129,23 +184,41 @@ pub(super) fn suppress(matches: &ArgMatches) -> Exit {
         reason: text(matches, "reason"),
         by: who(matches),
     };
-    let is_done = |all: &[ControlStatus], pattern: &str| {
-        all.iter().any(|it| it.pattern == pattern && it.saved)
+    tell(matches, &command, Some(&is_saved))
+}
+
+/// Pauses.
+pub(super) fn pause(matches: &ArgMatches) -> Exit {
+    let given = text(matches, "for");
+    let kind = Kind::Duration(1_000, 7 * 24 * 3_600_000);
+    let Some(Value::Duration(lasting)) = kind.parse(&given) else {
+        return complain(&format!("--for = {given}: expected {kind}"), Exit::Usage);
     };
-    tell(matches, &command, Some(&is_done))
+    let command = control::Command::Pause {
+        pattern: text(matches, "pattern"),
+        seconds: lasting.as_secs(),
+        reason: text(matches, "reason"),
+        by: who(matches),
+    };
+    tell(matches, &command, Some(&is_saved))
+}
+
+fn is_saved(all: &[ControlStatus], pattern: &str) -> bool {
+    all.iter().any(|it| it.pattern == pattern && it.saved)
 }
 
 /// Releases.
 pub(super) fn release(matches: &ArgMatches) -> Exit {
-    let send = matches.get_flag("send");
-    let command =
-        control::Command::Release { pattern: text(matches, "pattern"), send, by: who(matches) };
-    let is_done = |all: &[ControlStatus], pattern: &str| all.iter().all(|it| it.pattern != pattern);
-    let exit = tell(matches, &command, (!send).then_some(&is_done as &IsDone));
-    if send && exit == Exit::Done {
-        println!("`binpulse controls --watch` shows how far it is");
-    }
-    exit
+    let (send, give_up) = (matches.get_flag("send"), matches.get_flag("give-up"));
+    let pattern = text(matches, "pattern");
+    let command = control::Command::Release { pattern, send, give_up, by: who(matches) };
+    tell(matches, &command, Some(&is_released))
+}
+
+/// It is gone, or its rows are being sent, and that is saved.
+fn is_released(all: &[ControlStatus], pattern: &str) -> bool {
+    let is_going = |it: &ControlStatus| it.state == ControlState::Sending && it.saved;
+    all.iter().all(|it| it.pattern != pattern || is_going(it))
 }
 
 /// Shows.
@@ -255,9 +328,13 @@ fn line(control: &ControlStatus, now_us: i64) -> String {
     });
     let counted = format!("  {rows} rows of {lanes} lanes are held back{sent}{left}");
     let is_unsaved = !control.saved && control.state != ControlState::Releasing;
+    let until = control.until_us.filter(|_| control.state == ControlState::Holding);
+    let until = until.and_then(DateTime::from_timestamp_micros);
+    let until = until.map(|at| format!("  ends by itself at {}", at.format("%Y-%m-%dT%H:%M:%SZ")));
     let unsaved = is_unsaved.then(|| "  not in the saved checkpoint yet".to_owned());
     let told = (!control.told.is_empty()).then(|| format!("  {}", control.told));
-    let lines: Vec<_> = [head, asked, counted].into_iter().chain(unsaved).chain(told).collect();
+    let lines: Vec<_> =
+        [head, asked, counted].into_iter().chain(until).chain(unsaved).chain(told).collect();
     lines.join("\n")
 }
 

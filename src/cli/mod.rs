@@ -83,6 +83,7 @@ pub fn command() -> Command {
         .subcommand(ha::command())
         .subcommand(maintenance::command())
         .subcommand(control::suppress_command())
+        .subcommand(control::pause_command())
         .subcommand(control::release_command())
         .subcommand(control::controls_command())
         .subcommand(snapshot::command())
@@ -127,6 +128,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("ha", matches)) => ha::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("suppress", matches)) => control::suppress(matches),
+        Some(("pause", matches)) => control::pause(matches),
         Some(("release", matches)) => control::release(matches),
         Some(("controls", matches)) => control::controls(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),

@@ -11,10 +11,15 @@ use super::saved::control_of;
 use super::{Command, Control, check, pattern};
 use crate::change::NameCase;
 use crate::pack::HeldLane;
+use crate::telemetry::duration;
 use crate::telemetry::status::{ControlKind, ControlState, ControlStatus};
 
 /// Commands that wait for the loop: a person gives few.
 const ORDERS_MAX: usize = 256;
+/// Longest pause where it is not known how long the source keeps its logs, and of all.
+const PAUSE_MAX: Duration = Duration::from_hours(7 * 24);
+/// Part of the logs' expiry that must be left when a pause ends: its rows are read and sent in that time.
+const PURGE_MARGIN_MIN: f64 = 0.25;
 
 /// What the loop is to do.
 #[derive(Debug)]
@@ -25,8 +30,9 @@ pub enum Order {
     Note(Control),
     /// The control ends here.
     Release(i64),
-    /// Of these lanes, rows up to these numbers were sent.
-    Sent(Vec<(Arc<str>, u64)>),
+    /// Of these lanes, rows up to these numbers were sent; those behind them committed at this time,
+    /// microseconds since 1970 UTC, or later.
+    Sent(Vec<(Arc<str>, u64)>, i64),
     /// Nothing more is read from here on, for at most this long.
     Stand(Duration, oneshot::Sender<Standing>),
     /// It reads on.
@@ -66,6 +72,8 @@ struct Inner {
     orders: VecDeque<Order>,
     held: Vec<HeldLane>,
     case: NameCase,
+    /// How long the source keeps its logs.
+    expiry: Option<Duration>,
 }
 
 /// Shared by HTTP, the loop and who sends.
@@ -120,27 +128,17 @@ impl Desk {
         check(command, &in_force)?;
         let words = match command {
             Command::Suppress { pattern, reason, by } => {
-                let newest = inner.entries.iter().map(|entry| entry.control.at_us).max();
-                let control = Control {
-                    at_us: newest.map_or(now_us, |newest| now_us.max(newest + 1)),
-                    kind: ControlKind::Suppress,
-                    pattern: pattern.clone(),
-                    reason: reason.clone(),
-                    by: by.clone(),
-                    is_sending: false,
-                };
-                tracing::warn!(
-                    pattern,
-                    reason,
-                    by,
-                    control = control.at_us,
-                    "control: rows of these tables are numbered and not sent from here on"
-                );
-                inner.orders.push_back(Order::Hold(control.clone()));
-                inner.entries.push(Entry::new(control, false));
+                inner.hold(ControlKind::Suppress, pattern, [reason, by], now_us, None);
                 format!("rows of {pattern} are not sent from here on")
             }
-            Command::Release { pattern, send, by } => inner.release(pattern, *send, by),
+            Command::Pause { pattern, seconds, reason, by } => {
+                let until_us = inner.pause_ends(*seconds, now_us)?;
+                inner.pause(pattern, [reason, by], now_us, until_us);
+                inner.paused_words(pattern, *seconds)
+            }
+            Command::Release { pattern, send, give_up, by } => {
+                inner.release(pattern, (*send, *give_up), by)?
+            }
         };
         drop(inner);
         self.arrived.notify_one();
@@ -149,12 +147,44 @@ impl Desk {
         Ok(words)
     }
 
-    /// Who holds everything back, and why; `None`: nobody does.
-    pub fn holds_all(&self) -> Option<String> {
+    /// Who holds everything back like this, and why; `None`: nobody does.
+    pub fn holds_all(&self, kind: ControlKind) -> Option<String> {
         let inner = self.lock();
-        let mut all = inner.in_force().map(|entry| &entry.control);
+        let mut all = inner.in_force().map(|entry| &entry.control).filter(|it| it.kind == kind);
         let found = all.find(|it| it.tables().is_some_and(|it| it.is_any()))?;
         Some(format!("{}: {}", found.by, found.reason))
+    }
+
+    /// How long the source keeps its logs: no pause is to last longer than they do.
+    pub fn keeps_logs(&self, expiry: Option<Duration>) {
+        self.lock().expiry = expiry;
+    }
+
+    /// Ends the pauses whose time is over, or whose rows the source would soon purge: they are sent.
+    pub fn end_pauses(&self, shown: &[ControlStatus], now_us: i64) {
+        let mut inner = self.lock();
+        let expiry = inner.expiry;
+        let mut ended = Vec::new();
+        for entry in inner.entries.iter().filter(|it| it.ends_by_itself()) {
+            let status = shown.iter().find(|it| it.at_us == entry.control.at_us);
+            let margin = status.and_then(|status| status.purge_margin_seconds);
+            let is_short = margin
+                .zip(expiry)
+                .is_some_and(|(margin, expiry)| margin < expiry.as_secs_f64() * PURGE_MARGIN_MIN);
+            if is_short {
+                ended.push((entry.control.at_us, "the source purges its rows soon"));
+            } else if entry.control.until_us.is_some_and(|until| until <= now_us) {
+                ended.push((entry.control.at_us, "its time is over"));
+            }
+        }
+        for (at_us, why) in &ended {
+            inner.send(*at_us, "binpulse", why);
+        }
+        drop(inner);
+        if !ended.is_empty() {
+            self.arrived.notify_one();
+            self.sending.notify_one();
+        }
     }
 
     /// How each control stands, the oldest first.
@@ -180,6 +210,12 @@ impl Desk {
                 entry.is_saved = true;
             }
         }
+    }
+
+    /// Whether somebody waits for the checkpoint: it is saved soon then, whatever its interval.
+    pub fn waits_for_saves(&self) -> bool {
+        let inner = self.lock();
+        inner.entries.iter().any(|it| !it.is_saved || it.is_ending || it.control.is_sending)
     }
 
     /// What the loop is to do next.
@@ -236,14 +272,15 @@ impl Desk {
         inner.of(at_us).is_some_and(|entry| entry.control.is_sending && !entry.is_ending)
     }
 
-    /// Rows of these lanes up to these numbers were sent, so many in all.
-    pub fn sent(&self, at_us: i64, lanes: Vec<(Arc<str>, u64)>, rows: u64) {
+    /// Rows of these lanes up to these numbers were sent, so many in all, the last of which committed at
+    /// this time.
+    pub fn sent(&self, at_us: i64, lanes: Vec<(Arc<str>, u64)>, rows: u64, until_us: i64) {
         let mut inner = self.lock();
         if let Some(entry) = inner.of(at_us) {
             entry.sent_rows += rows;
             entry.told.clear();
         }
-        inner.orders.push_back(Order::Sent(lanes));
+        inner.orders.push_back(Order::Sent(lanes, until_us));
         drop(inner);
         self.arrived.notify_one();
     }
@@ -302,6 +339,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is a pause that goes on.
+    fn ends_by_itself(&self) -> bool {
+        self.control.kind == ControlKind::Pause && !self.control.is_sending && !self.is_ending
+    }
+
     fn state(&self) -> ControlState {
         match (self.is_ending, self.control.is_sending) {
             (true, _) => ControlState::Releasing,
@@ -325,26 +367,158 @@ impl Inner {
         self.entries.iter_mut().find(|entry| entry.control.at_us == at_us)
     }
 
-    fn release(&mut self, given: &str, send: bool, by: &str) -> String {
-        let mut in_force = self.entries.iter_mut().filter(|entry| !entry.is_ending);
-        let Some(entry) = in_force.find(|entry| entry.control.pattern == given) else {
-            return String::new();
+    /// From here on these tables are held back.
+    fn hold(
+        &mut self,
+        kind: ControlKind,
+        pattern: &str,
+        [reason, by]: [&str; 2],
+        now_us: i64,
+        until_us: Option<i64>,
+    ) {
+        let newest = self.entries.iter().map(|entry| entry.control.at_us).max();
+        let control = Control {
+            at_us: newest.map_or(now_us, |newest| now_us.max(newest + 1)),
+            kind,
+            pattern: pattern.to_owned(),
+            reason: reason.to_owned(),
+            by: by.to_owned(),
+            is_sending: false,
+            until_us,
         };
+        tracing::warn!(
+            pattern,
+            reason,
+            by,
+            kind = kind.as_str(),
+            control = control.at_us,
+            "control: rows of these tables are numbered and not sent from here on"
+        );
+        self.orders.push_back(Order::Hold(control.clone()));
+        self.entries.push(Entry::new(control, false));
+    }
+
+    /// Begins a pause, or says anew until when one lasts.
+    fn pause(&mut self, pattern: &str, [reason, by]: [&str; 2], now_us: i64, until_us: i64) {
+        let mut known = self.entries.iter_mut().filter(|entry| entry.ends_by_itself());
+        let Some(entry) = known.find(|entry| entry.control.pattern == pattern) else {
+            return self.hold(ControlKind::Pause, pattern, [reason, by], now_us, Some(until_us));
+        };
+        entry.control.until_us = Some(until_us);
+        reason.clone_into(&mut entry.control.reason);
+        by.clone_into(&mut entry.control.by);
+        entry.is_saved = false;
         let control = entry.control.at_us;
-        tracing::warn!(pattern = given, by, control, send, "control: the tables are released");
-        if send {
-            entry.control.is_sending = true;
-            entry.is_saved = false;
-            self.orders.push_back(Order::Note(entry.control.clone()));
-            return format!(
+        tracing::warn!(
+            pattern,
+            reason,
+            by,
+            control,
+            until_us,
+            "control: the pause lasts until then"
+        );
+        self.orders.push_back(Order::Note(entry.control.clone()));
+    }
+
+    /// When a pause of so many seconds ends; why it can't be one, in words.
+    fn pause_ends(&self, seconds: u64, now_us: i64) -> Result<i64, String> {
+        let bound = self
+            .expiry
+            .map_or(PAUSE_MAX, |expiry| expiry.mul_f64(1.0 - PURGE_MARGIN_MIN).min(PAUSE_MAX));
+        if seconds == 0 || seconds > bound.as_secs() {
+            let most = duration(bound.as_secs_f64());
+            let kept = self.expiry.map_or_else(String::new, |expiry| {
+                format!(
+                    " (the source keeps its binary logs for {})",
+                    duration(expiry.as_secs_f64())
+                )
+            });
+            return Err(format!(
+                "a pause can last from 1 s to {most}{kept}: {seconds} s were asked for"
+            ));
+        }
+        let micros = i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        Ok(now_us.saturating_add(micros))
+    }
+
+    fn paused_words(&self, pattern: &str, seconds: u64) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "a duration to be read")]
+        let lasts = duration(seconds as f64);
+        let kept = self.expiry.map_or_else(
+            || {
+                "the source purges its binary logs by hand, or it is not known yet when: see to it that they last"
+                    .to_owned()
+            },
+            |expiry| {
+                format!("the source keeps its binary logs for {}", duration(expiry.as_secs_f64()))
+            },
+        );
+        format!(
+            "rows of {pattern} wait from here on, for {lasts} at most: then, or with `binpulse release`, \
+             they are read from the source's binary logs and sent; {kept}"
+        )
+    }
+
+    /// The rows that are held back are sent; then the control ends.
+    fn send(&mut self, at_us: i64, by: &str, why: &str) {
+        let Some(entry) = self.of(at_us) else { return };
+        entry.control.is_sending = true;
+        entry.is_saved = false;
+        let control = entry.control.clone();
+        let pattern = &control.pattern;
+        tracing::warn!(pattern, by, why, control = at_us, "control: what is held back is sent");
+        self.orders.push_back(Order::Note(control));
+    }
+
+    fn release(
+        &mut self,
+        given: &str,
+        (send, gives_up): (bool, bool),
+        by: &str,
+    ) -> Result<String, String> {
+        let Some(entry) = self.in_force().find(|entry| entry.control.pattern == given) else {
+            return Ok(String::new());
+        };
+        let (at_us, kind) = (entry.control.at_us, entry.control.kind);
+        let is_sent = !gives_up && (send || kind == ControlKind::Pause);
+        if !is_sent && let Some(other) = self.also_pauses(entry) {
+            return Err(format!(
+                "{other} pauses some of these tables too, and its end would send their rows: release \
+                 it first"
+            ));
+        }
+        if is_sent {
+            self.send(at_us, by, "it is released");
+            return Ok(format!(
                 "the rows of {given} that were held back are sent; then it is live again"
-            );
+            ));
         }
-        entry.is_ending = true;
-        if !entry.is_read {
-            self.orders.push_back(Order::Release(control));
+        tracing::warn!(pattern = given, by, control = at_us, "control: the tables are released");
+        if let Some(entry) = self.of(at_us) {
+            entry.is_ending = true;
+            if !entry.is_read {
+                self.orders.push_back(Order::Release(at_us));
+            }
         }
-        format!("rows of {given} are sent again from here on; those that were held back are not")
+        Ok(format!(
+            "rows of {given} are sent again from here on; those that were held back are not"
+        ))
+    }
+
+    /// The pattern of a pause that holds rows back which this control does too.
+    fn also_pauses(&self, of: &Entry) -> Option<&str> {
+        let own = of.control.tables()?;
+        let others = self.in_force().filter(|it| {
+            it.control.kind == ControlKind::Pause && it.control.at_us != of.control.at_us
+        });
+        others.filter_map(|it| Some((it, it.control.tables()?))).find_map(|(it, tables)| {
+            let mut held = self.held.iter().filter(|held| held.rows() > 0);
+            let is_both = held.any(|held| {
+                let names = [&*held.range.database, &*held.range.table];
+                own.matches(&names, self.case) && tables.matches(&names, self.case)
+            });
+            is_both.then_some(it.control.pattern.as_str())
+        })
     }
 
     fn status(&self, entry: &Entry) -> ControlStatus {
@@ -375,6 +549,7 @@ impl Inner {
             sent_rows: entry.sent_rows,
             told: entry.told.clone(),
             purge_margin_seconds: None,
+            until_us: control.until_us,
         }
     }
 }
@@ -383,6 +558,8 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::control::control_name;
+    use crate::encode::{Lane, LaneId};
+    use crate::pack::HeldRange;
 
     fn suppress(pattern: &str) -> Command {
         let (reason, by) = ("a test".to_owned(), "ada".to_owned());
@@ -390,7 +567,26 @@ mod tests {
     }
 
     fn release(pattern: &str, send: bool) -> Command {
-        Command::Release { pattern: pattern.to_owned(), send, by: "ada".to_owned() }
+        let (pattern, by) = (pattern.to_owned(), "ada".to_owned());
+        Command::Release { pattern, send, give_up: false, by }
+    }
+
+    fn pause(pattern: &str, seconds: u64) -> Command {
+        let (reason, by) = ("a move".to_owned(), "ada".to_owned());
+        Command::Pause { pattern: pattern.to_owned(), seconds, reason, by }
+    }
+
+    fn held(table: &str, rows: u64) -> HeldLane {
+        let key: Arc<str> = Lane::key_of("d", table, 0).into();
+        let range = HeldRange {
+            database: "d".into(),
+            table: table.into(),
+            number: 0,
+            first: 1,
+            since_us: 0,
+            gtid: String::new(),
+        };
+        HeldLane { lane: Lane { id: LaneId(0), key, number: 0, count: 1 }, range, next: 1 + rows }
     }
 
     /// Pattern, state, and whether it is saved, of each control.
@@ -405,7 +601,9 @@ mod tests {
         desk.open(&[]);
         assert!(desk.command(&suppress("a.b"), 5).is_ok());
         assert!(desk.command(&suppress("all"), 5).is_ok(), "the same microsecond");
-        assert_eq!(desk.holds_all().as_deref(), Some("ada: a test"));
+        assert_eq!(desk.holds_all(ControlKind::Suppress).as_deref(), Some("ada: a test"));
+        assert_eq!(desk.holds_all(ControlKind::Pause), None);
+        assert!(desk.waits_for_saves());
         let taken = [desk.take(), desk.take(), desk.take()];
         assert!(matches!(&taken, [Some(Order::Hold(one)), Some(Order::Hold(two)), None]
             if (one.at_us, two.at_us) == (5, 6)));
@@ -418,8 +616,60 @@ mod tests {
         assert!(desk.command(&release("a.b", false), 9).is_err());
         assert!(matches!(desk.take(), Some(Order::Release(5))));
         assert_eq!(shown(&desk)[0].1, ControlState::Releasing);
-        desk.saved([(&*control_name(5), true)]);
-        assert_eq!(shown(&desk), [("all".to_owned(), ControlState::Holding, false)]);
+        desk.saved([(&*control_name(5), true), (&*control_name(6), false)]);
+        assert!(!desk.waits_for_saves());
+        assert_eq!(shown(&desk), [("all".to_owned(), ControlState::Holding, true)]);
+    }
+
+    #[test]
+    fn a_pause_ends_when_its_time_is_over_or_the_source_purges_its_rows() {
+        let desk = Desk::default();
+        desk.open(&[]);
+        desk.keeps_logs(Some(Duration::from_secs(100)));
+        assert!(desk.command(&pause("d.a", 0), 1).is_err());
+        let refused = desk.command(&pause("d.a", 76), 1);
+        assert!(
+            refused
+                .is_err_and(|why| why.contains("to 1 min 15 s") && why.contains("for 1 min 40 s"))
+        );
+        let words = desk.command(&pause("d.a", 75), 1).expect("not longer than that");
+        assert!(
+            words.contains("for 1 min 15 s at most") && words.contains("for 1 min 40 s"),
+            "{words}"
+        );
+        desk.command(&pause("d.b", 60), 1).expect("another");
+        // Longer, and for another reason, in one entry.
+        desk.command(&pause("d.a", 75), 1_000_000).expect("it goes on");
+        let ends: Vec<_> = desk.status().iter().map(|it| it.until_us).collect();
+        assert_eq!(ends, [Some(76_000_000), Some(60_000_001)]);
+        while desk.take().is_some() {}
+        let after = |margin: Option<f64>, now_us| {
+            let shown = desk.status().into_iter();
+            let shown = shown.map(|it| ControlStatus { purge_margin_seconds: margin, ..it });
+            desk.end_pauses(&shown.collect::<Vec<_>>(), now_us);
+            std::iter::from_fn(|| desk.take()).count()
+        };
+        assert_eq!(after(Some(26.0), 60_000_000), 0);
+        assert_eq!(after(None, 60_000_001), 1, "the time of one is over");
+        assert_eq!(after(Some(24.0), 60_000_001), 1, "the rows of the other are purged soon");
+        assert_eq!(after(Some(24.0), 90_000_000), 0, "both are being sent");
+        assert!(desk.status().iter().all(|it| it.state == ControlState::Sending));
+    }
+
+    #[test]
+    fn rows_that_must_not_be_sent_are_not_left_to_the_end_of_a_pause() {
+        let desk = Desk::default();
+        desk.open(&[]);
+        desk.command(&suppress("d.a"), 1).expect("it is new");
+        desk.command(&pause("d.*", 60), 2).expect("it is new");
+        assert!(desk.command(&release("d.a", true), 3).is_ok());
+        desk.show(vec![held("b", 5)], NameCase::Sensitive);
+        assert!(desk.command(&release("d.a", false), 4).is_ok(), "no row of it is held back");
+        desk.command(&suppress("d.b"), 5).expect("it is new");
+        let refused = desk.command(&release("d.b", false), 6);
+        assert!(refused.is_err_and(|why| why.starts_with("d.* pauses some")));
+        assert!(desk.command(&release("d.*", false), 7).is_ok());
+        assert!(desk.status().iter().any(|it| it.state == ControlState::Sending));
     }
 
     #[tokio::test]
@@ -436,7 +686,7 @@ mod tests {
         let again = Desk::default();
         again.open(std::slice::from_ref(control));
         assert_eq!(again.next_sending(i64::MIN).await, *control);
-        again.sent(5, vec![("a.b#0".into(), 7)], 3);
+        again.sent(5, vec![("a.b#0".into(), 7)], 3, 1);
         again.could_not_send(5, "no source");
         let [status] = &again.status()[..] else { panic!("one is in force") };
         assert_eq!((status.sent_rows, status.told.as_str(), status.saved), (3, "no source", true));

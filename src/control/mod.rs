@@ -1,4 +1,5 @@
 //! What an operator holds back: rows of tables that are numbered and not sent, until they are released.
+//! Those of a paused table are always sent then; those of a suppressed one only if that is asked for.
 //!
 //! ```text
 //! POST /control -> Desk -> Order -> the loop (packer: rows are numbered, and left out)
@@ -51,16 +52,48 @@ pub enum Command {
         /// Who asks.
         by: String,
     },
+    /// Rows of these tables wait, and are sent when the pause ends. Of tables that are paused already: until
+    /// when, why and by whom.
+    Pause {
+        /// Pattern of `database.table`, or `all`.
+        pattern: String,
+        /// After so many seconds it ends by itself.
+        #[serde(default = "pause_seconds")]
+        seconds: u64,
+        /// Why.
+        reason: String,
+        /// Who asks.
+        by: String,
+    },
     /// Ends the control with this pattern.
     Release {
         /// The pattern, as it was given.
         pattern: String,
-        /// The rows that were held back are sent first.
+        /// The rows that were held back are sent first. Those of a pause are in any case.
         #[serde(default)]
         send: bool,
+        /// The rows that were held back are not sent, also those of a pause.
+        #[serde(default)]
+        give_up: bool,
         /// Who asks.
         by: String,
     },
+}
+
+impl Command {
+    /// The pattern, and who asks.
+    fn asked(&self) -> (&str, &str) {
+        match self {
+            Self::Suppress { pattern, by, .. }
+            | Self::Pause { pattern, by, .. }
+            | Self::Release { pattern, by, .. } => (pattern, by),
+        }
+    }
+}
+
+/// How long a pause lasts of which nothing else is said: an hour.
+pub const fn pause_seconds() -> u64 {
+    3600
 }
 
 /// Tables that are held back, and why.
@@ -79,6 +112,9 @@ pub struct Control {
     /// It ends as soon as the rows that were held back are sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_sending: bool,
+    /// When it ends by itself, microseconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_us: Option<i64>,
 }
 
 impl Control {
@@ -106,11 +142,7 @@ pub fn tables<'a>(controls: impl IntoIterator<Item = &'a Control>, case: NameCas
 
 /// Checks a command by itself, and against the controls that are in force. What is wrong, in words.
 pub fn check(command: &Command, controls: &[Control]) -> Result<(), String> {
-    let (given, by) = match command {
-        Command::Suppress { pattern, by, .. } | Command::Release { pattern, by, .. } => {
-            (pattern.as_str(), by)
-        }
-    };
+    let (given, by) = command.asked();
     let shown: String = given.chars().filter(|it| !it.is_control()).take(80).collect();
     if given.len() > PATTERN_BYTES_MAX || pattern(given).is_none() {
         return Err(format!(
@@ -120,11 +152,18 @@ pub fn check(command: &Command, controls: &[Control]) -> Result<(), String> {
     text("by", by, BY_BYTES_MAX)?;
     let known = controls.iter().find(|control| control.pattern == *given);
     match (command, known) {
-        (Command::Suppress { .. }, Some(known)) => Err(format!(
-            "{shown} is suppressed already, by {}: {}; release it first",
-            known.by, known.reason
+        (Command::Pause { reason, .. }, Some(known))
+            if known.kind == ControlKind::Pause && !known.is_sending =>
+        {
+            text("reason", reason, REASON_BYTES_MAX)
+        }
+        (Command::Suppress { .. } | Command::Pause { .. }, Some(known)) => Err(format!(
+            "{shown} has a control already ({}, by {}: {}); release it first",
+            known.kind.as_str(),
+            known.by,
+            known.reason
         )),
-        (Command::Suppress { reason, .. }, None) => {
+        (Command::Suppress { reason, .. } | Command::Pause { reason, .. }, None) => {
             text("reason", reason, REASON_BYTES_MAX)?;
             if controls.len() >= CONTROLS_MAX {
                 return Err(format!(
@@ -139,7 +178,12 @@ pub fn check(command: &Command, controls: &[Control]) -> Result<(), String> {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             Err(format!("no control has the pattern {shown}; in force: {known}"))
         }
-        (Command::Release { send: true, .. }, Some(known)) if known.is_sending => {
+        (Command::Release { send: true, give_up: true, .. }, Some(_)) => {
+            Err("the rows are either sent or given up: both are asked for".to_owned())
+        }
+        (Command::Release { send, give_up, .. }, Some(known))
+            if known.is_sending && (*send || known.kind == ControlKind::Pause && !*give_up) =>
+        {
             Err(format!("the rows of {shown} are being sent already: see `binpulse controls`"))
         }
         (Command::Release { .. }, Some(_)) => Ok(()),
@@ -166,6 +210,7 @@ mod tests {
             reason: "bad prices".to_owned(),
             by: "ada".to_owned(),
             is_sending: false,
+            until_us: None,
         }
     }
 
@@ -175,7 +220,34 @@ mod tests {
     }
 
     fn release(pattern: &str, send: bool) -> Command {
-        Command::Release { pattern: pattern.to_owned(), send, by: "ada".to_owned() }
+        let (pattern, by) = (pattern.to_owned(), "ada".to_owned());
+        Command::Release { pattern, send, give_up: false, by }
+    }
+
+    fn pause(pattern: &str) -> Command {
+        let (reason, by) = ("a move".to_owned(), "ada".to_owned());
+        Command::Pause { pattern: pattern.to_owned(), seconds: 60, reason, by }
+    }
+
+    #[test]
+    fn a_pause_is_made_longer_and_its_rows_are_only_given_up_on_demand() {
+        let known = Control { kind: ControlKind::Pause, ..control("shop.*") };
+        assert_eq!(check(&pause("shop.*"), std::slice::from_ref(&known)), Ok(()));
+        assert!(check(&suppress("shop.*"), std::slice::from_ref(&known)).is_err());
+        assert!(check(&pause("crm.notes"), &[control("crm.notes")]).is_err());
+        let sending = [Control { is_sending: true, ..known }];
+        let given_up = Command::Release {
+            pattern: "shop.*".to_owned(),
+            send: false,
+            give_up: true,
+            by: "ada".to_owned(),
+        };
+        assert!(check(&pause("shop.*"), &sending).is_err());
+        assert!(check(&release("shop.*", false), &sending).is_err());
+        assert_eq!(check(&given_up, &sending), Ok(()));
+        let json = r#"{"command":"pause","pattern":"a.b","reason":"x","by":"y"}"#;
+        let read: Command = serde_json::from_str(json).expect("as documented");
+        assert!(matches!(read, Command::Pause { seconds: 3600, .. }));
     }
 
     #[test]
@@ -185,7 +257,7 @@ mod tests {
         for wrong in ["", "shop", "a.b.c", "shop.", &"x".repeat(500)] {
             assert!(refused(&suppress(wrong)).starts_with("pattern: found"), "{wrong}");
         }
-        assert!(refused(&suppress("shop.*")).contains("already, by ada: bad prices"));
+        assert!(refused(&suppress("shop.*")).contains("already (suppress, by ada: bad prices)"));
         assert!(refused(&release("shop.orders", false)).ends_with("in force: shop.*, crm.notes"));
         assert!(refused(&release("crm.notes", true)).contains("being sent already"));
         for (reason, by) in

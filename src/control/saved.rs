@@ -104,7 +104,12 @@ mod tests {
         (any::<i64>(), "[a-z]{1,5}\\.[a-z*]{1,5}", "\\PC{1,20}", any::<bool>()).prop_map(
             |(at_us, pattern, reason, is_sending)| {
                 let by = reason.clone();
-                Control { at_us, kind: ControlKind::Suppress, pattern, reason, by, is_sending }
+                let (kind, until_us) = if is_sending {
+                    (ControlKind::Pause, Some(at_us))
+                } else {
+                    (ControlKind::Suppress, None)
+                };
+                Control { at_us, kind, pattern, reason, by, is_sending, until_us }
             },
         )
     }

@@ -198,6 +198,8 @@ pub enum Observation {
 
     /// An operator holds back the rows of all tables: who, and why. `None`: nobody does any more.
     Suppressed(Option<String>),
+    /// An operator lets the rows of all tables wait: who, and why. `None`: nobody does any more.
+    Paused(Option<String>),
 
     /// The sink's counters, sampled once per tick.
     Sink(SinkSample),
@@ -420,6 +422,7 @@ impl Observation {
             | Self::Upstream(_)
             | Self::Unlogged(_)
             | Self::Suppressed(_)
+            | Self::Paused(_)
             | Self::Sink(_)
             | Self::CheckpointSaved => false,
         }

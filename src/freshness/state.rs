@@ -290,6 +290,7 @@ fn count(metrics: &Metrics, observation: &Observation, evaluated: Option<&Evalua
         | Observation::Upstream(_)
         | Observation::Unlogged(_)
         | Observation::Suppressed(_)
+        | Observation::Paused(_)
         | Observation::Sink(_)
         | Observation::CheckpointSaved
         | Observation::CheckpointFailed { .. } => {}

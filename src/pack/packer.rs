@@ -356,10 +356,14 @@ impl Packer {
         self.holds.ranges = ranges;
     }
 
-    /// Rows of the lane up to this number were sent after all.
-    pub fn sent(&mut self, lane: &str, last: u64) {
-        if let Some(range) = self.holds.ranges.get_mut(lane) {
-            range.first = range.first.max(last.saturating_add(1));
+    /// Rows of the lane up to this number were sent after all; those behind it committed at this time or
+    /// later, microseconds since 1970 UTC.
+    pub fn sent(&mut self, lane: &str, last: u64, since_us: i64) {
+        let range = self.holds.ranges.get_mut(lane);
+        if let Some(range) = range.filter(|range| range.first <= last) {
+            range.first = last.saturating_add(1);
+            range.since_us = range.since_us.max(since_us);
+            range.gtid = String::new();
         }
     }
 

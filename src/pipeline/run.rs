@@ -136,6 +136,11 @@ impl Pipeline {
         self.parts.flow.tracker()
     }
 
+    /// Commit time of the newest transaction that went by, microseconds since 1970 UTC.
+    pub(crate) fn newest_commit_us(&self) -> i64 {
+        self.parts.flow.newest_commit_us()
+    }
+
     /// From here on places speak of this server.
     pub fn moved_to(&mut self, server: &str) {
         self.parts.flow.moved_to(server);
@@ -345,8 +350,16 @@ impl Pipeline {
         }
         self.gather();
         self.show_held();
-        self.parts.saver.offer(self.parts.flow.tracker_mut(), Instant::now());
+        self.offer(Instant::now());
         Ok(())
+    }
+
+    /// Begins a save if there is something to save and it is time, or an operator waits for it.
+    fn offer(&mut self, now: Instant) {
+        if self.parts.controls.as_ref().is_some_and(|controls| controls.waits_for_saves()) {
+            self.parts.saver.hurry();
+        }
+        self.parts.saver.offer(self.parts.flow.tracker_mut(), now);
     }
 
     fn show_held(&mut self) {
@@ -393,7 +406,7 @@ impl Pipeline {
         let gauge = &self.parts.gauge;
         let (queued, capacity) = (gauge.queued_bytes(), gauge.capacity_bytes());
         self.parts.flow.packer_mut().observe_backlog(queued, capacity);
-        self.parts.saver.offer(self.parts.flow.tracker_mut(), now);
+        self.offer(now);
         self.tell();
         self.parts.observer.progress(self.parts.flow.progress());
         Ok(())

@@ -64,6 +64,11 @@ impl Saver {
         }
     }
 
+    /// Somebody waits for the next save.
+    pub(crate) fn hurry(&mut self) {
+        self.saving.hurry();
+    }
+
     /// When the next save may begin; `None`: at once, or one is under way.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         if self.is_under_way { None } else { self.saving.due_at() }

@@ -171,6 +171,8 @@ pub struct ControlStatus {
     /// Seconds until the source may purge the first of these rows, at least; `null` while it is not known,
     /// and where the source purges nothing by itself.
     pub purge_margin_seconds: Option<f64>,
+    /// When a pause ends by itself, microseconds since 1970 UTC; `null` for what does not.
+    pub until_us: Option<i64>,
 }
 
 /// What becomes of the rows of tables that are held back.
@@ -180,6 +182,8 @@ pub enum ControlKind {
     /// They are numbered and not sent.
     #[default]
     Suppress,
+    /// They wait in the source's log, and are sent when the pause ends.
+    Pause,
 }
 
 impl ControlKind {
@@ -187,6 +191,7 @@ impl ControlKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Suppress => "suppress",
+            Self::Pause => "pause",
         }
     }
 }

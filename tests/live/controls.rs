@@ -19,6 +19,8 @@ tests! {
     suppressed_rows_are_told_and_sent_in_order_when_they_are_released on [Mysql97, Mariadb1011];
     a_fifo_topic_takes_what_was_suppressed_in_order on [Mysql97];
     rows_that_are_released_without_being_sent_are_no_gap on [Mysql97];
+    paused_rows_wait_and_come_in_order_wherever_the_process_is_killed on [Mysql97, Mariadb1011];
+    a_pause_ends_by_itself_and_its_rows_are_sent_whatever_the_interval_of_saves on [Mysql97];
 }
 
 /// What is written to the table that is suppressed, and to another.
@@ -43,6 +45,14 @@ struct Scene {
 
 impl Scene {
     async fn set(bed: &Bed, topic: Topic) -> Result<Self, Failed> {
+        Self::set_with(bed, topic, &[]).await
+    }
+
+    async fn set_with(
+        bed: &Bed,
+        topic: Topic,
+        more: &[(&'static str, String)],
+    ) -> Result<Self, Failed> {
         let [source, one, two] = [
             bed.mysqld(Options::default()).await?,
             bed.mysqld(Options::default()).await?,
@@ -61,6 +71,7 @@ impl Scene {
         if bed.version().starts_with("mysql") {
             settings.push(("checkpoint.store", "table".to_owned()));
         }
+        settings.extend(more.iter().cloned());
         let rig = Rig::start(bed, source, topic, &settings).await?;
         let suffix = if topic == Topic::Fifo { ".fifo" } else { "" };
         let queue = async |name: &str| {
@@ -133,6 +144,13 @@ impl Scene {
         let (code, output) = self.run("suppress", &arguments).await?;
         assert_eq!(code, Some(0), "{output}");
         Ok(())
+    }
+
+    async fn pause(&mut self, pattern: &str, lasting: &str) -> Result<String, Failed> {
+        let arguments = [pattern, "--for", lasting, "--reason", "a move", "--by", "ada"];
+        let (code, output) = self.run("pause", &arguments).await?;
+        assert_eq!(code, Some(0), "{output}");
+        Ok(output)
     }
 
     /// Waits until a copy has of a table what the source has.
@@ -275,7 +293,7 @@ async fn suppressed_and_sent(bed: &Bed, topic: Topic) -> Outcome {
     assert_eq!(active.await?, Some(1.0));
     let again = ["--lane", "shop.prices#0", "--numbers", "1-2", "--same-topics"];
     let (code, output) = scene.run("replay", &again).await?;
-    assert!(code == Some(75) && output.contains("is suppressed (shop.prices) by ada"), "{output}");
+    assert!(code == Some(75) && output.contains("is held back (shop.prices) by ada"), "{output}");
     let after = texts(&scene.copies[0], "SELECT SUM(cents) FROM shop.prices").await?;
     assert_eq!(after, before);
 
@@ -336,5 +354,78 @@ async fn rows_that_are_released_without_being_sent_are_no_gap(bed: Bed) -> Outco
     }
     python.end().await?;
     assert!(held > before);
+    scene.relay_missed_nothing().await
+}
+
+async fn paused_rows_wait_and_come_in_order_wherever_the_process_is_killed(bed: Bed) -> Outcome {
+    // Given two copies of two tables
+    let mut scene = Scene::set(&bed, Topic::Fifo).await?;
+    scene.write(5).await?;
+    scene.until_equal(0, "prices").await?;
+
+    // When one of them is paused, and the process is killed meanwhile
+    let words = scene.pause("shop.prices", "20m").await?;
+    assert!(words.contains("for 20 min 00 s at most") && words.contains("binary logs"), "{words}");
+    let before = texts(&scene.copies[0], "SELECT SUM(cents) FROM shop.prices").await?;
+    scene.write(10).await?;
+    scene.crash().await?;
+    scene.write(200).await?;
+
+    // Then the other goes on, nothing of it comes, and everybody is told
+    scene.until_equal(0, "visits").await?;
+    let status = scene.rig.streamer.status().await?;
+    let control = &status["controls"][0];
+    assert_eq!((&control["kind"], &control["by"]), (&"pause".into(), &"ada".into()), "{status}");
+    assert!(control["until_us"].as_i64() > control["at_us"].as_i64(), "{control}");
+    let labels = ["table=\"shop.prices\"", "kind=\"pause\""];
+    assert_eq!(scene.rig.streamer.metric("binpulse_control_active", &labels).await?, Some(1.0));
+    let after = texts(&scene.copies[0], "SELECT SUM(cents) FROM shop.prices").await?;
+    assert_eq!(after, before);
+    let (code, output) = scene.run("controls", &[]).await?;
+    assert!(code == Some(1) && output.contains("ends by itself at"), "{output}");
+
+    // And at its end all of it comes, in order, wherever the process is killed in it
+    let (code, output) = scene.run("resume", &["shop.prices"]).await?;
+    assert_eq!(code, Some(0), "{output}");
+    for _ in 0..3 {
+        scene.crash().await?;
+    }
+    scene.until_released().await?;
+    scene.write(5).await?;
+    let python = Python::start(&bed, &scene, scene.rows)?;
+    for table in ["prices", "visits"] {
+        scene.until_equal(0, table).await?;
+    }
+    python.end().await?;
+    for copy in &scene.copies {
+        let differences = oracle::differences(&scene.rig.mysqld, copy, "shop").await?;
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+    scene.relay_missed_nothing().await
+}
+
+async fn a_pause_ends_by_itself_and_its_rows_are_sent_whatever_the_interval_of_saves(
+    bed: Bed,
+) -> Outcome {
+    // Given a service that saves once a minute, and a pause of everything
+    let interval = [("checkpoint.interval", "1m".to_owned())];
+    let mut scene = Scene::set_with(&bed, Topic::Standard, &interval).await?;
+    scene.write(3).await?;
+    scene.until_equal(0, "visits").await?;
+    scene.pause("all", "1h").await?;
+    scene.write(3).await?;
+    let is_told = |status: &Value| status["verdict"]["state"] == "paused_by_operator";
+    scene.rig.streamer.until("the verdict tells it", SOON, is_told).await?;
+
+    // When its time is over
+    scene.pause("all", "2s").await?;
+
+    // Then it is released, and the rows are sent
+    scene.until_released().await?;
+    for table in ["prices", "visits"] {
+        scene.until_equal(0, table).await?;
+    }
+    let log = scene.rig.streamer.log_tail();
+    assert!(log.contains("its time is over"), "{log}");
     scene.relay_missed_nothing().await
 }

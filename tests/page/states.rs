@@ -48,6 +48,9 @@ fn found(state: State) -> (Option<Reason>, &'static [Found]) {
         State::SuppressedByOperator => {
             (None, &[(C::NotSuppressed, False, "an operator holds them back: ada: a stop")])
         }
+        State::PausedByOperator => {
+            (None, &[(C::NotPaused, False, "an operator lets them wait: ada: a move")])
+        }
         State::QuietUnproven => (None, &[(C::HeartbeatsAllowed, False, "by configuration")]),
         State::Live => (None, &[(C::UserRows, True, "the last was published 0.4 s ago")]),
         State::Quiet => (Some(Reason::Empty), &[]),
@@ -261,6 +264,7 @@ fn dress(status: &mut Status, state: State) {
         | State::HeartbeatLost
         | State::Indeterminate
         | State::SuppressedByOperator
+        | State::PausedByOperator
         | State::QuietUnproven
         | State::Live
         | State::Quiet => {}

@@ -10,6 +10,7 @@
 mod keeper;
 mod standing;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,8 @@ pub(super) struct Lease {
     rests_until: Option<Instant>,
     /// The stream is taken from whoever has it: once.
     takes_over: bool,
+    /// A task renews it: one, however often it was tried to take it.
+    is_kept: AtomicBool,
 }
 
 /// What is held, and from when it permits to publish.
@@ -110,6 +113,7 @@ impl Lease {
             yields: CancellationToken::new(),
             rests_until,
             takes_over: false,
+            is_kept: AtomicBool::new(false),
         }
     }
 
@@ -205,7 +209,9 @@ impl Lease {
                 monitoring.findings.leased(Some(Terms::unkept(&refusal)));
             }
         }
-        self.keep(&terms, monitoring, from);
+        if !self.is_kept.swap(true, Ordering::Relaxed) {
+            self.keep(&terms, monitoring, from);
+        }
         Ok(*lock(&self.fence))
     }
 

@@ -77,6 +77,8 @@ pub struct Report {
     pub epoch: u64,
     /// Up to here.
     pub until: Position,
+    /// Commit time of the last transaction that was read, microseconds since 1970 UTC.
+    pub until_us: i64,
     /// It was told to stop before the end.
     pub is_interrupted: bool,
 }
@@ -156,7 +158,7 @@ pub enum Error {
     },
     /// Rows that an operator holds back.
     #[error(
-        "lane {lane} is suppressed ({pattern}) by {by}: {reason}; `binpulse release --send` sends what \
+        "lane {lane} is held back ({pattern}) by {by}: {reason}; `binpulse release --send` sends what \
          was held back"
     )]
     Suppressed {
@@ -445,6 +447,7 @@ fn report(saved: &Checkpoint, firsts: &Numbers, passed: Passed, only: &[RowRange
         lanes,
         epoch: saved.epoch,
         until: passed.until,
+        until_us: passed.until_us,
         is_interrupted: passed.is_interrupted,
     }
 }

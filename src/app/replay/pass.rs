@@ -88,6 +88,8 @@ pub(super) struct Passed {
     pub(super) messages: u64,
     /// How far it went.
     pub(super) until: Position,
+    /// Commit time of the last transaction, microseconds since 1970 UTC.
+    pub(super) until_us: i64,
     /// It was told to stop before the end.
     pub(super) is_interrupted: bool,
 }
@@ -126,6 +128,7 @@ impl Pass<'_> {
             }
             Err(error) => Err(error),
         };
+        let until_us = pipeline.newest_commit_us();
         // Its end lets the sink end, which may know better why not everything was delivered.
         drop(pipeline);
         let is_whole = matches!(ended, Ok((_, true)));
@@ -142,6 +145,7 @@ impl Pass<'_> {
             lanes: passed.lanes,
             messages: metrics.messages_published_total.get(),
             until: passed.settled.position,
+            until_us,
             is_interrupted: ended == Ended::Stopped || !is_delivered,
         })
     }

@@ -155,6 +155,7 @@ impl RoundTrips {
             | Observation::Upstream(_)
             | Observation::Unlogged(_)
             | Observation::Suppressed(_)
+            | Observation::Paused(_)
             | Observation::Sink(_)
             | Observation::CheckpointSaved
             | Observation::CheckpointFailed { .. } => {}

@@ -116,6 +116,8 @@ conditions! {
     UserRows { name: "user_rows" }
     /// No operator holds back the rows of all tables.
     NotSuppressed { name: "not_suppressed" }
+    /// No operator lets the rows of all tables wait.
+    NotPaused { name: "not_paused" }
     /// The source's clock agrees with ours. No verdict depends on it.
     ClockAgrees { name: "clock_agrees", told: true }
 }

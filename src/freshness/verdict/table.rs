@@ -499,6 +499,21 @@ states! {
         alert: |_| Some("BinpulseSuppressed"),
     }
 
+    /// All is well, and an operator lets the rows of all tables wait.
+    PausedByOperator {
+        name: "paused_by_operator",
+        grade: Grade::Intended,
+        when: When::False(Condition::NotPaused),
+        rests_on: Some(Condition::NotPaused),
+        headline: Plain("An operator has paused all tables"),
+        over: Some(Plain("Rows of all tables are published again")),
+        next: Plain(
+            "Nothing, as long as that is wanted: `binpulse controls` shows by whom, why and until \
+             when. `binpulse release` ends it, and sends what waits.",
+        ),
+        alert: |_| Some("BinpulseSuppressed"),
+    }
+
     /// All is well as far as it can be seen without heartbeat rows.
     QuietUnproven {
         name: "quiet_unproven",

@@ -80,9 +80,13 @@ impl Flow {
             Order::Note(control) => {
                 let (name, text) = control_entry(&control);
                 self.tracker.note(name, text);
+                let mut known = self.held.controls.iter_mut();
+                if let Some(known) = known.find(|known| known.at_us == control.at_us) {
+                    *known = control;
+                }
             }
             order @ (Order::Release(_)
-            | Order::Sent(_)
+            | Order::Sent(..)
             | Order::Stand(..)
             | Order::Continue
             | Order::GoLive(..)) => {
@@ -113,9 +117,9 @@ impl Flow {
     fn serve_order(&mut self, order: Order, now: Instant) -> Result<(), Error> {
         match order {
             Order::Release(control) => self.release_control(control)?,
-            Order::Sent(lanes) => {
+            Order::Sent(lanes, since_us) => {
                 for (lane, last) in lanes {
-                    self.packer.sent(&lane, last);
+                    self.packer.sent(&lane, last, since_us);
                     let mut held = self.packer.held();
                     held.retain(|held| held.lane.key == lane);
                     for HeldLane { range, .. } in held {

@@ -393,6 +393,11 @@ impl Flow {
         &mut self.packer
     }
 
+    /// Commit time of the newest transaction that went by, microseconds since 1970 UTC.
+    pub(super) fn newest_commit_us(&self) -> i64 {
+        self.newest_commit_us
+    }
+
     /// How far everything has got.
     pub(super) fn progress(&mut self) -> Reached {
         Reached {

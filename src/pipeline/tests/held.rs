@@ -21,6 +21,7 @@ fn control(at_us: i64, pattern: &str) -> Control {
         reason: "a test".to_owned(),
         by: "nobody".to_owned(),
         is_sending: false,
+        until_us: None,
     }
 }
 
@@ -189,7 +190,7 @@ proptest! {
                 world.delivered.insert(key.clone(), expected[&key].clone());
             }
         }
-        process.order(Order::Sent(sent.clone()));
+        process.order(Order::Sent(sent.clone(), 0));
         let (reply, mut live) = oneshot::channel();
         process.order(Order::GoLive(1, reply));
         let is_live = live.try_recv().expect("it stands");

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::consumers::owner;
 use super::text::{duration, few, sentence};
 use crate::telemetry::status::{
-    Consumer, ControlState, ControlStatus, Finding, Path, Progress, Status,
+    Consumer, ControlKind, ControlState, ControlStatus, Finding, Path, Progress, Status,
 };
 use crate::telemetry::words::{FindingLevel, NoticeKind};
 
@@ -155,6 +155,13 @@ fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
 fn control(control: &ControlStatus) -> Notice {
     let ControlStatus { pattern, by, reason, rows, .. } = control;
     let (state, next) = match control.state {
+        ControlState::Holding if control.kind == ControlKind::Pause => (
+            "are paused",
+            format!(
+                "Nothing, as long as that is wanted; `binpulse release '{pattern}'` ends it, and sends \
+                 them."
+            ),
+        ),
         ControlState::Holding => (
             "are held back",
             format!("Nothing, as long as that is wanted; `binpulse release '{pattern}'` ends it."),

@@ -147,7 +147,7 @@ fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
 
 fn control(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
     let Some(command) = text(headers, CONTROL_HEADER) else {
-        let needed = "header binpulse-control is needed; `binpulse suppress` and `binpulse release` \
+        let needed = "header binpulse-control is needed; `binpulse suppress`, `pause` and `release` \
                       send it";
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
     };

@@ -122,6 +122,11 @@ impl Evaluator {
             None => (Status::True, "no control holds back all tables".to_owned()),
         };
         self.conditions.set(now, Condition::NotSuppressed, status, because);
+        let (status, because) = match &self.paused {
+            Some(by) => (Status::False, format!("an operator lets them wait: {by}")),
+            None => (Status::True, "no pause is of all tables".to_owned()),
+        };
+        self.conditions.set(now, Condition::NotPaused, status, because);
         let allowed = if self.parameters.heartbeats { Status::True } else { Status::False };
         self.conditions.set(now, Condition::HeartbeatsAllowed, allowed, "by configuration");
         let (status, because) = match self.clock.offset(now) {

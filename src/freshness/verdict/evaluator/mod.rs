@@ -59,6 +59,8 @@ pub struct Evaluator {
     unlogged: Vec<String>,
     /// Who holds back the rows of all tables, and why.
     suppressed: Option<String>,
+    /// Who lets the rows of all tables wait, and why.
+    paused: Option<String>,
     /// Without heartbeat rows: answered probes with bytes on the stream behind them.
     substitutes: (u64, Option<Instant>),
 }
@@ -106,6 +108,7 @@ impl Evaluator {
             checkpoint: CheckpointEvidence::default(),
             unlogged: Vec::new(),
             suppressed: None,
+            paused: None,
             substitutes: (0, None),
             parameters,
         }
@@ -174,6 +177,7 @@ impl Evaluator {
             Observation::StatePoll(poll) => self.polled(at, &poll),
             Observation::Unlogged(databases) => self.unlogged = databases,
             Observation::Suppressed(by) => self.suppressed = by,
+            Observation::Paused(by) => self.paused = by,
             Observation::Upstream(upstream) => self.writes.upstream_seen(at, upstream),
             Observation::Facts(facts) => self.clock.observe(at, &facts.clock),
             Observation::Sink(sample) => self.sink.sampled(at, sample, parameters, obligations),

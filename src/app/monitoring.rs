@@ -18,6 +18,7 @@ use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
+use super::recorder::Recorder;
 use super::replay;
 use super::scrape_sources::{self, scrape_sources};
 use super::shadow;
@@ -35,9 +36,9 @@ use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
 use crate::source::Liveness;
-use crate::telemetry::http::{Endpoints, Http};
+use crate::telemetry::http::{Answer, Endpoints, Http};
 use crate::telemetry::metrics::ScrapedFamily;
-use crate::telemetry::{Loops, Metrics, Readiness};
+use crate::telemetry::{Loops, Metrics, Readiness, StatusSource};
 
 /// Time for tasks that have nothing to deliver.
 pub(super) const SIDE_GRACE: Duration = Duration::from_secs(3);
@@ -159,7 +160,7 @@ impl Monitoring {
         let metrics = Arc::new(Metrics::new(&label_values(plan), sources)?);
         freshness_state.count_in(Arc::clone(&metrics));
 
-        let desk = StatusBuilder {
+        let desk = Arc::new(StatusBuilder {
             plan: Arc::clone(plan),
             state: state.clone(),
             freshness_state: Arc::clone(&freshness_state),
@@ -175,10 +176,17 @@ impl Monitoring {
             lease,
             held: Arc::clone(&held),
             started: Instant::now(),
-        };
+        });
+        let recorder = Recorder::new(plan);
         let digests = plan.shadow.digests.then(Arc::<LaneDigests>::default);
-        let bound = bind(plan, desk, loops.clone(), readiness.clone(), digests.clone()).await?;
         let http = TaskGroup::new("http");
+        // To the very end: how a stop went is a part of it.
+        Supervisor::new(&http.tasks, &loops, &metrics).keep(Task::History, &http.stop, {
+            let (recorder, desk) = (recorder.clone(), Arc::clone(&desk));
+            move |stop| recorder.clone().keep(Arc::clone(&desk), stop)
+        });
+        let shown = (loops.clone(), readiness.clone(), digests.clone());
+        let bound = bind(plan, desk, recorder, shown).await?;
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
         let freshness_tasks = TaskGroup::new("freshness");
@@ -271,10 +279,9 @@ fn more_families(
 /// Takes the address of the pages.
 async fn bind(
     plan: &Plan,
-    desk: StatusBuilder,
-    loops: Loops,
-    readiness: Readiness,
-    digests: Option<Arc<LaneDigests>>,
+    desk: Arc<StatusBuilder>,
+    recorder: Recorder,
+    (loops, readiness, digests): (Loops, Readiness, Option<Arc<LaneDigests>>),
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
     let switch = Arc::new(Switches {
@@ -286,8 +293,9 @@ async fn bind(
         lease: desk.lease.clone(),
     });
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
-    let status = Box::new(desk);
-    let endpoints = Endpoints { metrics, loops, readiness, status, switch, digests };
+    let status = Box::new(move || desk.status());
+    let history = Box::new(move || Answer::json(&recorder.document()));
+    let endpoints = Endpoints { metrics, loops, readiness, status, history, switch, digests };
     let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     Ok(bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?)

@@ -177,16 +177,10 @@ impl Monitoring {
             held: Arc::clone(&held),
             started: Instant::now(),
         });
-        let recorder = Recorder::new(plan);
         let digests = plan.shadow.digests.then(Arc::<LaneDigests>::default);
         let http = TaskGroup::new("http");
-        // To the very end: how a stop went is a part of it.
-        Supervisor::new(&http.tasks, &loops, &metrics).keep(Task::History, &http.stop, {
-            let (recorder, desk) = (recorder.clone(), Arc::clone(&desk));
-            move |stop| recorder.clone().keep(Arc::clone(&desk), stop)
-        });
         let shown = (loops.clone(), readiness.clone(), digests.clone());
-        let bound = bind(plan, desk, recorder, shown).await?;
+        let bound = bind(plan, desk, &http, shown).await?;
         http.tasks.spawn(bound.run(http.stop.clone()));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
         let freshness_tasks = TaskGroup::new("freshness");
@@ -276,11 +270,11 @@ fn more_families(
     all
 }
 
-/// Takes the address of the pages.
+/// Takes the address of the pages, and begins to record what they show of the past.
 async fn bind(
     plan: &Plan,
     desk: Arc<StatusBuilder>,
-    recorder: Recorder,
+    http: &TaskGroup,
     (loops, readiness, digests): (Loops, Readiness, Option<Arc<LaneDigests>>),
 ) -> Result<Http, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
@@ -293,6 +287,12 @@ async fn bind(
         lease: desk.lease.clone(),
     });
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
+    let recorder = Recorder::new(plan);
+    // To the very end: how a stop went is a part of it.
+    Supervisor::new(&http.tasks, &loops, &metrics).keep(Task::History, &http.stop, {
+        let (recorder, desk) = (recorder.clone(), Arc::clone(&desk));
+        move |stop| recorder.clone().keep(Arc::clone(&desk), stop)
+    });
     let status = Box::new(move || desk.status());
     let history = Box::new(move || Answer::json(&recorder.document()));
     let endpoints = Endpoints { metrics, loops, readiness, status, history, switch, digests };

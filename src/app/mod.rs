@@ -34,6 +34,7 @@ pub mod plan;
 mod previous_run;
 mod primary;
 mod probe;
+mod recorder;
 mod relay;
 mod release;
 mod replay;

@@ -15,6 +15,7 @@ use super::lease;
 use super::maintenance::Maintenance;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
+use super::recorder::Recorder;
 use super::replay;
 use super::scrape_sources::ScrapedParts;
 use super::shadow;
@@ -32,8 +33,8 @@ use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
 use crate::source::Liveness;
-use crate::telemetry::http::{Endpoints, Http};
-use crate::telemetry::{Loops, Metrics, Readiness};
+use crate::telemetry::http::{Answer, Endpoints, Http};
+use crate::telemetry::{Loops, Metrics, Readiness, StatusSource};
 
 /// Time for tasks that have nothing to deliver.
 pub(super) const SIDE_GRACE: Duration = Duration::from_secs(3);
@@ -160,7 +161,7 @@ impl Monitoring {
         let metrics = Arc::new(Metrics::new(&label_values(plan), scraped.sources(plan))?);
         freshness_state.count_in(Arc::clone(&metrics));
 
-        let desk = StatusBuilder {
+        let desk = Arc::new(StatusBuilder {
             plan: Arc::clone(plan),
             state: state.clone(),
             freshness_state: Arc::clone(&freshness_state),
@@ -176,7 +177,7 @@ impl Monitoring {
             lease,
             held: Arc::clone(&held),
             started: Instant::now(),
-        };
+        });
         let digests = plan.shadow.digests.then(Arc::default);
         let http = serve(plan, desk, loops.clone(), readiness.clone(), digests.clone()).await?;
         let freshness_tasks = TaskGroup::new("freshness");
@@ -252,10 +253,10 @@ impl Monitoring {
     }
 }
 
-/// Takes the address of the pages, and answers.
+/// Takes the address of the pages, answers, and begins to record what they show of the past.
 async fn serve(
     plan: &Plan,
-    desk: StatusBuilder,
+    desk: Arc<StatusBuilder>,
     loops: Loops,
     readiness: Readiness,
     digests: Option<Arc<LaneDigests>>,
@@ -270,13 +271,23 @@ async fn serve(
         lease: desk.lease.clone(),
     });
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
-    let status = Box::new(desk);
-    let endpoints = Endpoints { metrics, loops, readiness, status, switch, digests };
+    let recorder = Recorder::new(plan);
+    let status = Arc::clone(&desk);
+    let status = Box::new(move || status.status());
+    let shown = recorder.clone();
+    let history = Box::new(move || Answer::json(&shown.document()));
+    let (beats, counts) = (loops.clone(), Arc::clone(&metrics));
+    let endpoints = Endpoints { metrics, loops, readiness, status, history, switch, digests };
     let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     let bound =
         bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?;
     let http = TaskGroup::new("http");
     http.tasks.spawn(bound.run(http.stop.clone()));
+    // To the very end: how a stop went is a part of it.
+    let supervisor = Supervisor::new(&http.tasks, &beats, &counts);
+    supervisor.keep(Task::History, &http.stop, move |stop| {
+        recorder.clone().keep(Arc::clone(&desk), stop)
+    });
     Ok(http)
 }

@@ -56,10 +56,12 @@ pub(super) enum Task {
     Lease,
     /// Sends rows that were held back.
     Release,
+    /// Records the history of the verdict.
+    History,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::HeartbeatWriter,
         Self::CanaryWriter,
         Self::CanaryPathWriter,
@@ -73,6 +75,7 @@ impl Task {
         Self::Replay,
         Self::Lease,
         Self::Release,
+        Self::History,
     ];
 
     /// Its name in metrics, `/healthz` and the log.
@@ -91,6 +94,7 @@ impl Task {
             Self::Replay => "replay",
             Self::Lease => "lease",
             Self::Release => "release",
+            Self::History => "history",
         }
     }
 }

@@ -109,6 +109,36 @@ pub(super) fn silence(reason: &str, last: Option<(&Value, f64)>) -> String {
     }
 }
 
+/// The changes of the verdict, the oldest first: the newest stands above the prompt.
+pub(super) fn history(told: &Value) -> String {
+    let changes = told["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut text = String::new();
+    let mut until: Option<i64> = None;
+    let mut lines = Vec::new();
+    for change in changes {
+        let at_us = change["at_us"].as_i64().unwrap_or_default();
+        let at = chrono::DateTime::from_timestamp_micros(at_us).unwrap_or_default();
+        let at = at.format("%Y-%m-%d %H:%M:%SZ");
+        #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
+        let lasted = |until: i64| duration(until.saturating_sub(at_us) as f64 / 1e6);
+        let lasted =
+            until.map_or_else(|| "until now".to_owned(), |it| format!("for {}", lasted(it)));
+        let colour = colour(word(&change["indicator"]));
+        let label = show(&change["label"]).to_uppercase();
+        let head = bold(colour, &format!("{label}  {}", show(&change["state"])));
+        let (headline, evidence) = (show(&change["headline"]), show(&change["evidence"]));
+        lines.push(format!("{at}  {head}, {lasted}\n  {headline}. {evidence}\n"));
+        until = Some(at_us);
+    }
+    text.extend(lines.into_iter().rev());
+    for told in [&told["late"], &told["told"]] {
+        if let Some(told) = told.as_str().filter(|told| !told.is_empty()) {
+            text += &[&plain(told), ".\n"].concat();
+        }
+    }
+    if text.is_empty() { "Nothing has been recorded yet.\n".to_owned() } else { text }
+}
+
 /// The stations, the broken ones marked.
 fn line(said: &Value) -> String {
     let stations = said["stations"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -393,6 +423,26 @@ mod tests {
         let text = shown(&said);
         assert!(text.contains("FINDING  binlog-do-db is not as it should be"), "{text}");
         assert!(text.contains("next: Turn it.") && text.contains("HEALTHY, WITH A WARNING"));
+    }
+
+    #[test]
+    fn the_history_tells_each_state_how_long_it_lasted_and_the_newest_last() {
+        let change = |at_us: i64, label: &str, state: &str| {
+            json!({"at_us": at_us, "label": label, "state": state, "headline": "It is so",
+                   "evidence": "Seen.", "indicator": "broken"})
+        };
+        let second = 1_000_000;
+        let changes = [
+            change(90 * second, "healthy", "live"),
+            change(20 * second, "outage at publish", "sink_stalled (\u{1b}denied)"),
+        ];
+        let text = history(&json!({"changes": changes, "late": "42.0 s late", "told": ""}));
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
+        assert!(at("1970-01-01 00:00:20Z") < at("for 1 min 10 s"), "{text}");
+        assert!(at("OUTAGE AT PUBLISH") < at("HEALTHY  live"), "{text}");
+        assert!(at("until now") > at("HEALTHY") && text.ends_with("42.0 s late.\n"), "{text}");
+        assert!(!text.contains("\u{1b}denied"), "{text}");
+        assert!(history(&json!({"changes": []})).contains("Nothing has been recorded"));
     }
 
     #[test]

@@ -28,6 +28,7 @@ checkpoint and consumers; as JSON when not on a terminal.
 Examples:
   binpulse status --config binpulse.toml
   binpulse status --watch
+  binpulse status --history
 
 Exits 2 when the service does not answer.";
 
@@ -52,6 +53,13 @@ pub(super) fn status_command() -> Command {
                 .long("watch")
                 .action(ArgAction::SetTrue)
                 .help("Refresh each second until Ctrl-C"),
+        )
+        .arg(
+            Arg::new("history")
+                .long("history")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["watch", "only"])
+                .help("Show the last changes of the verdict with their evidence"),
         )
         .arg(Arg::new("only").long("only").value_name("TEXT").help(
             "Of the consumers show those, and their paths, whose name has this text, one by one",
@@ -87,6 +95,9 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
         Err(exit) => return exit,
     };
     let only = matches.get_one::<String>("only").map(String::as_str);
+    if matches.get_flag("history") {
+        return history(&service);
+    }
     if matches.get_flag("watch") {
         return watch(&service, only);
     }
@@ -95,6 +106,15 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
             print(&fitted(&terminal::status(&status, now_us(), only)))
         }
         Ok(status) => print(&format!("{status}\n")),
+        Err(error) => complain(error),
+    }
+}
+
+/// Shows what has been.
+fn history(service: &Service) -> Exit {
+    match ask_for(service, "/history") {
+        Ok(told) if io::stdout().is_terminal() => print(&fitted(&terminal::history(&told))),
+        Ok(told) => print(&format!("{told}\n")),
         Err(error) => complain(error),
     }
 }
@@ -163,11 +183,15 @@ pub(super) fn question(matches: &ArgMatches) -> Result<Service, Exit> {
 }
 
 pub(super) fn ask(service: &Service) -> Result<Value, String> {
+    ask_for(service, "/status")
+}
+
+fn ask_for(service: &Service, path: &str) -> Result<Value, String> {
     let answer = service
-        .ask("/status")
+        .ask(path)
         .map_err(|error| format!("{error}; is the service running, and http.listen the same?"))?;
     serde_json::from_str(&answer.body)
-        .map_err(|error| format!("{}/status is no JSON: {error}", service.address()))
+        .map_err(|error| format!("{}{path} is no JSON: {error}", service.address()))
 }
 
 fn complain(error: impl std::fmt::Display) -> Exit {

@@ -4,6 +4,7 @@
 //! of a scrape, and the status, come in as functions. It judges nothing.
 
 mod conclusion;
+pub mod history;
 pub mod http;
 pub mod logs;
 mod loops;

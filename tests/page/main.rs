@@ -14,6 +14,7 @@
 mod access;
 mod browser;
 mod contact;
+mod history;
 mod scale;
 mod site;
 mod states;
@@ -40,7 +41,8 @@ pub(crate) use tests;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let found = browser::find();
-    let tests = [verdicts::TESTS, contact::TESTS, access::TESTS, scale::TESTS].concat();
+    let tests =
+        [verdicts::TESTS, contact::TESTS, history::TESTS, access::TESTS, scale::TESTS].concat();
     let count = tests.len();
     let in_browser = tests.into_iter().map(|test| trial(test, found.as_deref()));
     let trials = in_browser.chain(terminal::trials()).collect();

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use binpulse::telemetry::http::{Access, Endpoints, ReplayRefused, Switch};
+use binpulse::telemetry::history;
+use binpulse::telemetry::http::{Access, Answer, Endpoints, ReplayRefused, Switch};
 use binpulse::telemetry::metrics::{Durations, LabelValues, ScrapeSources, SourceLabels};
 use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Default)]
 struct Desk {
     status: Mutex<Status>,
+    history: Mutex<history::Document>,
     hangs: Mutex<bool>,
     freed: Condvar,
 }
@@ -50,6 +52,11 @@ impl Site {
         *self.desk.status.lock().expect("not poisoned") = status;
     }
 
+    /// Has this history from now on.
+    pub(crate) fn remember(&self, history: history::Document) {
+        *self.desk.history.lock().expect("not poisoned") = history;
+    }
+
     /// Takes questions and answers none, or answers them again.
     pub(crate) fn hang(&self, hangs: bool) {
         *self.desk.hangs.lock().expect("not poisoned") = hangs;
@@ -67,12 +74,14 @@ impl Site {
     /// Listens again where it did.
     pub(crate) fn resume(&mut self) {
         let desk = Arc::clone(&self.desk);
+        let told = Arc::clone(&self.desk);
         let pages = Endpoints {
             metrics: Arc::new(metrics()),
             loops: Loops::default(),
             readiness: Readiness::default(),
             switch: Arc::new(Nobody),
             digests: None,
+            history: Box::new(move || Answer::json(&*told.history.lock().expect("not poisoned"))),
             status: Box::new(move || {
                 let mut hangs = desk.hangs.lock().expect("not poisoned");
                 while *hangs {

@@ -85,6 +85,8 @@ pub struct Endpoints {
     pub readiness: Readiness,
     /// For `/status`.
     pub status: Box<dyn StatusSource>,
+    /// For `/history`.
+    pub history: Document,
     /// For `/maintenance`, `/snapshot` and `/replay`.
     pub switch: Arc<dyn Switch>,
     /// For `/digests`, where they are kept.

@@ -23,6 +23,7 @@ const NOT_FOUND: &str = "not found; available:\n\n\
     /healthz  whether the program's own loops run (never the database's state)\n\
     /readyz   whether stream and sink are up\n\
     /status   everything at once, JSON\n\
+    /history  changes of the verdict, and an hour of figures, JSON\n\
     /maintenance  by POST: see `binpulse maintenance`\n\
     /snapshot  by POST: see `binpulse snapshot`\n\
     /replay   by POST: a relay asks for rows that it misses\n\
@@ -167,6 +168,7 @@ impl Handler for Endpoints {
                 Answer::health(self.readiness.missing().into_iter().map(str::to_owned), well())
             }
             "/status" => status(self),
+            "/history" => (self.history)(),
             "/digests" => self.digests.as_ref()?(),
             super::switch::CONTROL_PATH => Answer::json(&self.status.status().controls),
             // The status is put together for a path that exists only.

@@ -63,6 +63,7 @@ async fn server_at(listen: [u8; 4], access: Access) -> Server {
         readiness: readiness.clone(),
         switch: Arc::new(Known),
         digests: None,
+        history: Box::new(|| super::Answer::json(&"history")),
         status: Box::new(|| Status { state: StreamState::Running, ..Status::default() }),
     };
     let http = Http::bind((listen, 0).into(), pages, access).await.expect("a free port");

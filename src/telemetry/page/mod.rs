@@ -11,9 +11,13 @@ use sha2::{Digest, Sha256};
 
 const FRAME: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-/// In their order: what a status means, how it is drawn, when it is asked for.
-const SCRIPT: [&str; 3] =
-    [include_str!("model.js"), include_str!("draw.js"), include_str!("poll.js")];
+/// In their order: what a status means, how it is drawn, what has been, when it is asked for.
+const SCRIPT: [&str; 4] = [
+    include_str!("model.js"),
+    include_str!("draw.js"),
+    include_str!("history.js"),
+    include_str!("poll.js"),
+];
 
 /// The document and the policy that it is served with.
 pub(super) struct Page {

@@ -144,3 +144,4 @@ function tick() {
 }
 tick();
 poll();
+askHistory();

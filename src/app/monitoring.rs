@@ -4,7 +4,7 @@
 //! a source that is down, and no absent streamer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Unavailable;
 use super::begin::new_instance;
@@ -30,11 +30,14 @@ use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
 use crate::mysql::{HostPort, SharedHost};
+use crate::platform;
 use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
 use crate::source::Liveness;
+#[cfg(feature = "testing")]
+use crate::telemetry::http::StatusSource;
 use crate::telemetry::http::{Endpoints, Http};
 use crate::telemetry::metrics::ScrapedFamily;
 use crate::telemetry::{Loops, Metrics, Readiness};
@@ -174,12 +177,12 @@ impl Monitoring {
             replay: Arc::clone(&replay),
             lease,
             held: Arc::clone(&held),
-            started: Instant::now(),
+            started: platform::now(),
         };
         let digests = plan.shadow.digests.then(Arc::<LaneDigests>::default);
         let bound = bind(plan, desk, loops.clone(), readiness.clone(), digests.clone()).await?;
         let http = TaskGroup::new("http");
-        http.tasks.spawn(bound.run(http.stop.clone()));
+        http.tasks.spawn(platform::part(bound.run(http.stop.clone())));
         let hosts = Hosts::new(plan, plan.source.host(0)?);
         let freshness_tasks = TaskGroup::new("freshness");
         let supervisor = Supervisor::new(&freshness_tasks.tasks, &loops, &metrics);
@@ -285,6 +288,12 @@ async fn bind(
         state: desk.state.clone(),
         lease: desk.lease.clone(),
     });
+    #[cfg(feature = "testing")]
+    if let Some(machine) = platform::current() {
+        let shown = desk.clone();
+        let document = move || serde_json::to_value(StatusSource::status(&shown));
+        machine.shows(Box::new(move || document().unwrap_or_default()));
+    }
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
     let status = Box::new(desk);
     let endpoints = Endpoints { metrics, loops, readiness, status, switch, digests };

@@ -373,9 +373,11 @@ fn postgres_failure(error: &tokio_postgres::Error) -> Failure {
     }
     let table = db.table().unwrap_or("(see the code)");
     match code {
-        // The last ones: another process made the schema, table or column at the same moment.
-        "40001" | "40P01" | "55P03" | "42P06" | "42P07" | "42701" | "XX000" => {
-            Failure::Conflict(said)
+        "40001" | "40P01" | "55P03" | "XX000" => Failure::Conflict(said),
+        // Another process made the schema, table, its row type or the column at the same moment. Its
+        // name is told for the case that it stays, such as a type of a user with the name of a table.
+        "42P06" | "42P07" | "42710" | "42701" => {
+            Failure::Conflict(format!("{said}: {}", db.message()))
         }
         "23505" if db.constraint().is_some_and(|constraint| constraint.starts_with("pg_")) => {
             Failure::Conflict(said)

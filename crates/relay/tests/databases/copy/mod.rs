@@ -255,6 +255,7 @@ async fn all(server: Option<Server>) {
     canaries_only_go_forward(&server).await;
     what_can_never_be_applied_is_refused_by_name_and_without_its_value(&server).await;
     a_schema_is_changed_only_as_allowed(&server).await;
+    two_processes_make_the_same_tables_at_once(&server).await;
     partial_json_updates_are_applied_or_refused(&server).await;
 }
 
@@ -478,6 +479,35 @@ async fn a_schema_is_changed_only_as_allowed(server: &Server) {
     assert_eq!(apply(&adds, &[unit(&wide, 4)]).await.rows, 1);
     let found = server.rows("SELECT id, code FROM shop.grown").await;
     assert_eq!(found, [[Some("4".to_owned()), Some("x".to_owned())]]);
+}
+
+fn first_row(table: &str) -> Unit {
+    let [id, _] = zoo::key();
+    let columns = std::slice::from_ref(&id);
+    let lane = lane(table);
+    let rows = vec![row(proto::Op::Insert, None, Some(vec![Val::Int(1).proto()]))];
+    rows_unit(&lane, &opened(schema(table, columns, 1), &lane, 1, rows))
+}
+
+async fn two_processes_make_the_same_tables_at_once(server: &Server) {
+    let copies = [server.copy().await, server.copy().await];
+    for table in 0..20 {
+        let units = [first_row(&format!("at_once_{table}"))];
+        let [one, other] = &copies;
+        tokio::join!(apply(one, &units), apply(other, &units));
+    }
+    let Server::Postgres(..) = server else { return };
+    // What PostgreSQL says when the other one was the faster by a moment, as long as somebody wants it.
+    server.run("CREATE TYPE shop.behind AS ENUM ('x')").await;
+    let units = [first_row("behind")];
+    let error = copies[0].apply(&units).await.expect_err("the type has the name");
+    assert!(
+        matches!(&error, CopyError::Unavailable { message, .. }
+            if message.contains("42710: type \"behind\" already exists")),
+        "{error}"
+    );
+    server.run("DROP TYPE shop.behind").await;
+    assert_eq!(apply(&copies[0], &units).await.rows, 1);
 }
 
 async fn partial_json_updates_are_applied_or_refused(server: &Server) {

@@ -9,7 +9,7 @@ MUTANTS_VERSION := 27.1.0
 MUTANTS_PYTHON := $(CACHE)/tools/mutants-0.26.1-0.24.2/bin/python
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps client-deps demo demo-billing test test-clients test-compose soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
+.PHONY: help deps demo-deps client-deps demo demo-billing test test-clients test-compose simulate soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,9 @@ test-clients: deps ## The client libraries by the conformance suite (Go, Java an
 
 test-compose: deps ## docker/compose.yaml brought up from a fresh clone (a Docker engine, or root and dockerd; else skipped)
 	python3 tests/compose/main.py
+
+simulate: ## The whole service in virtual time: SIMULATE_SEEDS seeds, or one, SIMULATE_SEED (docs/develop/simulation.md)
+	SIMULATE_SEEDS=$${SIMULATE_SEEDS:-2000} cargo test --locked --workspace --test simulate
 
 soak: deps ## Random work and random faults, and proof that nothing is lost (docs/develop/soak.md)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak

@@ -90,6 +90,10 @@ mod pipeline;
 #[cfg(feature = "testing")]
 pub mod pipeline;
 #[cfg(not(feature = "testing"))]
+mod platform;
+#[cfg(feature = "testing")]
+pub mod platform;
+#[cfg(not(feature = "testing"))]
 mod shadow;
 #[cfg(feature = "testing")]
 pub mod shadow;

@@ -12,6 +12,7 @@ use crate::control::Saved;
 use crate::encode::Lane;
 use crate::freshness::schema;
 use crate::mysql::SharedHost;
+use crate::platform;
 use crate::snapshot::Progress;
 use crate::source::Start;
 
@@ -82,7 +83,7 @@ pub(super) async fn begin(
         epoch: new_epoch().max(before.map_or(0, PreviousRun::epoch) + 1),
         lanes: [(layout, lanes)].into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        saved_at_us: chrono::Utc::now().timestamp_micros(),
+        saved_at_us: platform::wall_us(),
         ..Checkpoint::default()
     };
     checkpoint.gtid_set.clone_from(&opened.resolved.before);
@@ -121,7 +122,7 @@ pub(super) async fn begin(
 
 /// Epochs rise, also when a checkpoint is lost: seconds since 1970 do.
 fn new_epoch() -> u64 {
-    u64::try_from(chrono::Utc::now().timestamp()).unwrap_or(1)
+    u64::try_from(platform::wall_us() / 1_000_000).unwrap_or(1)
 }
 
 /// A name for this process that no other has had: a random UUID (version 4).

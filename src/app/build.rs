@@ -1,7 +1,6 @@
 //! Opens and starts everything, runs the stream, stops in order.
 
 use std::sync::{Arc, RwLock};
-use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +33,7 @@ use crate::mysql::SharedHost;
 use crate::pipeline::{
     FinalizingConfig, Flow, Parts, Pipeline, Saver, encoded_queue, spawn_finalizing,
 };
+use crate::platform;
 use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{self, Intake, Permit, Settlement};
@@ -280,7 +280,7 @@ impl App {
         if is_anothers {
             lease.lose();
         }
-        let delivered = !is_anothers && self.stream.drain(Instant::now() + self.plan.grace).await;
+        let delivered = !is_anothers && self.stream.drain(platform::now() + self.plan.grace).await;
         if !delivered && self.plan.ha.stands_by {
             // What is under way may still be accepted.
             lease.lose();
@@ -345,7 +345,7 @@ fn spawn_sink(
     state: State,
     lost: CancellationToken,
 ) {
-    sink.tasks.spawn(async move {
+    sink.tasks.spawn(platform::part(async move {
         let ended = tokio::select! {
             // What is under way is given up: it is the other process's to publish.
             () = lost.cancelled() => return,
@@ -355,7 +355,7 @@ fn spawn_sink(
             tracing::error!(%error, "the sink has ended");
             state.update(|inner| inner.sink_error = Some(error.to_string()));
         }
-    });
+    }));
 }
 
 /// Continues to hold back what the checkpoint says is held back.
@@ -366,7 +366,7 @@ fn hold(desk: &Desk, flow: &mut Flow, checkpoint: &Checkpoint) -> Result<(), Una
         tracing::warn!(pattern, reason, by, "control: rows of these tables are still held back");
     }
     desk.open(&saved.controls);
-    flow.restore_held(saved, Instant::now());
+    flow.restore_held(saved, platform::now());
     Ok(())
 }
 

@@ -1,17 +1,17 @@
 //! What is held back, in metrics and in `/status`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::control::Desk;
 use crate::freshness::FreshnessState;
+use crate::platform;
 use crate::telemetry::metrics::{Kind, ScrapedFamily};
 use crate::telemetry::status::ControlStatus;
 
 /// How each control stands, with the time that is left to send what it holds back.
 pub(super) fn shown(desk: &Desk, freshness: &FreshnessState) -> Vec<ControlStatus> {
     let expiry = freshness.purge().expiry();
-    let now = Instant::now();
+    let now = platform::now();
     let mut all = desk.status();
     for control in &mut all {
         control.purge_margin_seconds = control.first_row_us.zip(expiry).map(|(us, expiry)| {

@@ -1,7 +1,6 @@
 //! The page of `/metrics` of a service that has just started: for whoever must know the names.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::findings::Findings;
 use super::freshness::round_trips;
@@ -14,6 +13,7 @@ use super::state::State;
 use crate::freshness::FreshnessState;
 use crate::freshness::verdict::{Evaluator, Parameters};
 use crate::freshness::watch::{self, Shared};
+use crate::platform;
 use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::{Metrics, metrics};
@@ -28,7 +28,7 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let state = State::new();
     let findings = Findings::default();
     let freshness_state = FreshnessState::new(round_trips, reporter, |_| ());
-    let now = Instant::now();
+    let now = platform::now();
     let evaluator = Evaluator::new(Parameters::of(plan.freshness.periods), now);
     let view = Shared::new(&evaluator, now);
     let maintenance = Maintenance::new(plan.freshness.consumers(), Arc::clone(&freshness_state));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::freshness::{FreshnessState, Observation};
+use crate::platform;
 use crate::telemetry::http::MAINTENANCE_MAX;
 use crate::telemetry::metrics::{Kind, ScrapedFamily};
 
@@ -38,7 +39,7 @@ impl Maintenance {
             return Err(format!("no consumer {consumer:?} in canary.echo; known: {names}"));
         };
         let lasting = lasting.min(MAINTENANCE_MAX);
-        let until = (!lasting.is_zero()).then(|| Instant::now() + lasting);
+        let until = (!lasting.is_zero()).then(|| platform::now() + lasting);
         let mut all = self.until.lock().unwrap_or_else(PoisonError::into_inner);
         match until {
             Some(until) => all.insert(Arc::clone(known), until),
@@ -48,7 +49,7 @@ impl Maintenance {
         let consumer = Arc::clone(known);
         self.freshness_state.observe(
             Observation::Maintenance { consumer: Arc::clone(&consumer), until },
-            Instant::now(),
+            platform::now(),
         );
         let seconds = lasting.as_secs();
         tracing::warn!(
@@ -65,7 +66,7 @@ impl Maintenance {
     pub(super) fn family(self: &Arc<Self>) -> ScrapedFamily {
         let shared = Arc::clone(self);
         let read = move || {
-            let now = Instant::now();
+            let now = platform::now();
             let sample = |consumer: &Arc<str>| {
                 let value = f64::from(u8::from(shared.left(consumer, now).is_some()));
                 (vec![("consumer", consumer.to_string())], value)

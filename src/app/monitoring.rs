@@ -4,7 +4,7 @@
 //! a source that is down, and no absent streamer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Unavailable;
 use super::begin::new_instance;
@@ -28,6 +28,7 @@ use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
 use crate::mysql::{HostPort, SharedHost};
+use crate::platform;
 use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
@@ -176,7 +177,7 @@ impl Monitoring {
             replay: Arc::clone(&replay),
             lease,
             held: Arc::clone(&held),
-            started: Instant::now(),
+            started: platform::now(),
         });
         let digests = plan.shadow.digests.then(Arc::default);
         let http = serve(plan, desk, loops.clone(), readiness.clone(), digests.clone()).await?;
@@ -270,6 +271,12 @@ async fn serve(
         state: desk.state.clone(),
         lease: desk.lease.clone(),
     });
+    #[cfg(feature = "testing")]
+    if let Some(machine) = platform::current() {
+        let shown = Arc::clone(&desk);
+        let document = move || serde_json::to_value(shown.status());
+        machine.shows(Box::new(move || document().unwrap_or_default()));
+    }
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
     let recorder = Recorder::new(plan);
     let status = Arc::clone(&desk);
@@ -283,7 +290,7 @@ async fn serve(
     let bound =
         bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?;
     let http = TaskGroup::new("http");
-    http.tasks.spawn(bound.run(http.stop.clone()));
+    http.tasks.spawn(platform::part(bound.run(http.stop.clone())));
     // To the very end: how a stop went is a part of it.
     let supervisor = Supervisor::new(&http.tasks, &beats, &counts);
     supervisor.keep(Task::History, &http.stop, move |stop| {

@@ -1,10 +1,10 @@
 //! How long is waited for what is not there, and how attempts are spaced.
 
 use std::fmt::Display;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
+use crate::platform;
 
 /// Ceiling of the first pause between two attempts, and of the last.
 pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(200);
@@ -21,7 +21,7 @@ impl Patience {
     /// `awaited` is what is said of it while it is not there.
     pub(super) fn new(patience: Duration, awaited: &'static str) -> Self {
         let backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
-        Self { until: Instant::now() + patience, backoff, awaited }
+        Self { until: platform::now() + patience, backoff, awaited }
     }
 
     /// Makes attempts until one succeeds, or fails for what does not pass by itself.
@@ -44,7 +44,7 @@ impl Patience {
     /// Waits before the next attempt; the error itself if waiting does not help, or has lasted too long.
     pub(super) async fn after<E: Display>(&mut self, error: E, passes: bool) -> Result<(), E> {
         let pause = self.backoff.pause(random());
-        if !passes || Instant::now() + pause > self.until {
+        if !passes || platform::now() + pause > self.until {
             return Err(error);
         }
         let awaited = self.awaited;
@@ -56,5 +56,5 @@ impl Patience {
 
 /// 64 random bits. Each hasher of the standard library is keyed again from the system's randomness.
 pub(super) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+    platform::random()
 }

@@ -15,6 +15,7 @@ use crate::checkpoint::known::{self, Known};
 use crate::freshness::schema::{CHECKPOINT, HEARTBEAT, literal};
 use crate::freshness::{FreshnessState, SqlFailure, Writer, WriterConfig};
 use crate::mysql::{ConnectOptions, Error, HostPort, Session, SharedHost};
+use crate::platform;
 
 /// How often epoch and place are written down.
 const KEEP_EVERY: Duration = Duration::from_mins(1);
@@ -170,7 +171,7 @@ pub(super) async fn keep(
             epoch: now.epoch,
             server_uuid: identity.name(),
             position: freshness_state.progress().needed,
-            at_us: chrono::Utc::now().timestamp_micros(),
+            at_us: platform::wall_us(),
         };
         if (known.epoch, &known.position) == (written.epoch, &written.position) {
             continue;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Plan;
 use super::status::StatusBuilder;
 use crate::journal::{self, Line, Lines};
+use crate::platform;
 use crate::telemetry::StatusSource;
 use crate::telemetry::history::{BYTES_MAX, Change, Document, History};
 use crate::telemetry::status::Status;
@@ -63,7 +64,7 @@ impl Recorder {
     pub(super) async fn keep(self, status: Arc<StatusBuilder>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let now = Instant::now();
+        let now = platform::now();
         let mut saving =
             Saving { is_loaded: false, is_due: false, not_before: now, is_told: false };
         loop {
@@ -73,7 +74,7 @@ impl Recorder {
                 _ = ticks.tick() => {}
             }
             let says = status.status();
-            saving.is_due |= self.lock().record(&says, chrono::Utc::now().timestamp_micros());
+            saving.is_due |= self.lock().record(&says, platform::wall_us());
             if let Some(path) = self.path.clone().filter(|_| owns_stream(&says)) {
                 self.load_and_save(path, &mut saving).await;
             }
@@ -84,7 +85,7 @@ impl Recorder {
         if !saving.is_loaded {
             saving.is_loaded = true;
             let from = path.clone();
-            let loaded = tokio::task::spawn_blocking(move || load(&from)).await;
+            let loaded = platform::blocking(move || load(&from)).await;
             match loaded.unwrap_or_else(|error| Err(io::Error::other(error))) {
                 Ok(before) => self.lock().continue_from(before),
                 Err(error) => {
@@ -97,22 +98,22 @@ impl Recorder {
                 }
             }
         }
-        if !saving.is_due || Instant::now() < saving.not_before {
+        if !saving.is_due || platform::now() < saving.not_before {
             return;
         }
         let changes: Vec<Change> = self.lock().changes().cloned().collect();
         let to = path.clone();
-        let saved = tokio::task::spawn_blocking(move || save(&to, &changes)).await;
+        let saved = platform::blocking(move || save(&to, &changes)).await;
         match saved.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(()) => {
                 saving.is_due = false;
-                saving.not_before = Instant::now() + SAVE_EVERY;
+                saving.not_before = platform::now() + SAVE_EVERY;
                 if std::mem::take(&mut saving.is_told) {
                     self.lock().tell(String::new());
                 }
             }
             Err(error) => {
-                saving.not_before = Instant::now() + RETRY_AFTER;
+                saving.not_before = platform::now() + RETRY_AFTER;
                 if !std::mem::replace(&mut saving.is_told, true) {
                     tracing::warn!(path = %path.display(), %error, "the history of verdicts can't be saved, and is tried again");
                 }

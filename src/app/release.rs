@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use crate::change::NameCase;
 use crate::control::{Control, Desk, Saved, tables};
 use crate::freshness::{FreshnessState, Observation};
 use crate::pack::{HeldLane, RowRange};
+use crate::platform;
 use crate::sink::Permit;
 use crate::telemetry::Metrics;
 use crate::telemetry::status::ControlKind;
@@ -105,7 +106,7 @@ async fn send_all(
 async fn tell(desk: &Desk, freshness: &FreshnessState, stop: &CancellationToken) {
     let mut told = (None, None);
     loop {
-        let now = Instant::now();
+        let now = platform::now();
         let by = (desk.holds_all(ControlKind::Suppress), desk.holds_all(ControlKind::Pause));
         if by.0 != told.0 {
             freshness.observe(Observation::Suppressed(by.0.clone()), now);
@@ -115,7 +116,7 @@ async fn tell(desk: &Desk, freshness: &FreshnessState, stop: &CancellationToken)
         }
         told = by;
         desk.keeps_logs(freshness.purge().expiry());
-        desk.end_pauses(&shown(desk, freshness), chrono::Utc::now().timestamp_micros());
+        desk.end_pauses(&shown(desk, freshness), platform::wall_us());
         if stop.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none() {
             return;
         }
@@ -139,17 +140,17 @@ impl Release<'_> {
     async fn send(&mut self, control: &Control) -> Result<u64, Failure> {
         let mut rows = 0;
         for _ in 0..PARTS_MAX {
-            let began = Instant::now();
+            let began = platform::now();
             let part = self.part(control, None).await?;
             rows += part;
             if !self.desk.is_sending(control.at_us) {
                 return Ok(rows);
             }
-            if part == 0 || began.elapsed() < SHORT {
+            if part == 0 || platform::since(began) < SHORT {
                 break;
             }
         }
-        let until = Instant::now() + STANDS_MAX;
+        let until = platform::now() + STANDS_MAX;
         let standing = self.desk.stand(STANDS_MAX).await.ok_or(Failure::NoLoop)?;
         let rest = tokio::time::timeout_at(until.into(), self.part(control, Some(&standing.lanes)));
         let is_live = match rest.await {

@@ -9,6 +9,7 @@ use super::patience::random;
 use super::plan::Plan;
 use super::state::State;
 use crate::checkpoint::Checkpoint;
+use crate::platform;
 use crate::sink::intake::QueueGauge;
 use crate::snapshot::{Ask, Config, Control, Limits, Progress, Request, Worker};
 use crate::telemetry::Metrics;
@@ -38,7 +39,7 @@ impl Snapshots {
     ) -> Result<(Self, mpsc::Receiver<Ask>), super::Unavailable> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let mut saved = Progress::saved(&checkpoint.snapshot)?;
-        let now_s = u32::try_from(chrono::Utc::now().timestamp()).unwrap_or(u32::MAX);
+        let now_s = u32::try_from(platform::wall_us() / 1_000_000).unwrap_or(u32::MAX);
         let attempt = saved.as_ref().map_or(now_s, |progress| progress.next_attempt(now_s));
         if let Some(progress) = &mut saved {
             progress.continued(attempt, plan.pack.format);

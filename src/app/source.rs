@@ -13,6 +13,7 @@ use crate::checkpoint::Checkpoint;
 use crate::freshness::watch::Reporter;
 use crate::freshness::{Observation, StreamFailure};
 use crate::mysql::Session;
+use crate::platform;
 use crate::source::preflight::{self, Demands, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Recovery, Start};
@@ -140,7 +141,7 @@ pub(super) fn saved_place(checkpoint: &Checkpoint) -> Saved {
 
 /// How long ago a time was, microseconds since 1970 UTC; `None` if that lies ahead.
 fn age_of(saved_at_us: i64) -> Option<Duration> {
-    let age_us = chrono::Utc::now().timestamp_micros().checked_sub(saved_at_us)?;
+    let age_us = platform::wall_us().checked_sub(saved_at_us)?;
     u64::try_from(age_us).ok().map(Duration::from_micros)
 }
 

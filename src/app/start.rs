@@ -5,7 +5,6 @@
 //! next start would not do again.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use super::begin::{begin, open_store};
 use super::echo;
@@ -24,6 +23,7 @@ use crate::aws;
 use crate::checkpoint::{self, Checkpoint, Store};
 use crate::mysql::{self, HostPort};
 use crate::pipeline::Topics;
+use crate::platform;
 use crate::sink;
 use crate::sink::quarantine::{self, Quarantine};
 use crate::source::Recovery;
@@ -113,7 +113,7 @@ async fn topic(
     shared: &aws::Shared,
 ) -> Result<(AnySink, Topics), Unavailable> {
     let patience = Patience::new(plan.start_patience, "the topic can't be read yet");
-    monitoring.health.owed_since(Some(Instant::now()));
+    monitoring.health.owed_since(Some(platform::now()));
     let open = async || AnySink::open(plan, shared, &monitoring.health).await;
     let opened = patience.until(open, sink::Error::passes).await?;
     monitoring.health.owed_since(None);
@@ -124,7 +124,7 @@ async fn topic(
 async fn put_aside(plan: &Plan) -> Result<Option<Quarantine>, Unavailable> {
     let Some(path) = plan.quarantine.file.clone() else { return Ok(None) };
     let open = |path: PathBuf| Quarantine::open(&path, QUARANTINE_BYTES_MAX);
-    Ok(Some(tokio::task::spawn_blocking(move || open(path)).await??))
+    Ok(Some(platform::blocking(move || open(path)).await??))
 }
 
 /// The store, taken over, and what was saved in it. One in the source's database waits for the source.

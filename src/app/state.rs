@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::platform;
 use crate::source::Identity;
 use crate::telemetry::status::Halted;
 use crate::telemetry::words::StreamState;
@@ -53,7 +54,7 @@ impl State {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Inner {
             phase: Phase::Starting,
-            since: Instant::now(),
+            since: platform::now(),
             identity: None,
             epoch: 0,
             sink_error: None,
@@ -63,7 +64,7 @@ impl State {
     pub(super) fn enter(&self, phase: Phase) {
         self.update(|inner| {
             if inner.phase.state() != phase.state() {
-                inner.since = Instant::now();
+                inner.since = platform::now();
             }
             inner.phase = phase;
         });

@@ -17,6 +17,7 @@ use crate::freshness::round_trips::{Canaries, Failure, RoundTrip};
 use crate::freshness::verdict::{Condition, Known, Reason, words};
 use crate::freshness::watch::{Shared, View};
 use crate::freshness::{FreshnessState, RoundTrips};
+use crate::platform;
 use crate::sink::Health;
 use crate::sink::intake::QueueGauge;
 use crate::snapshot;
@@ -30,6 +31,7 @@ use crate::telemetry::{Conclusion, Metrics, StatusSource};
 const RECENT_MAX: usize = 6;
 
 /// Everything that the document is made from.
+#[derive(Clone)]
 pub(super) struct StatusBuilder {
     pub(super) plan: Arc<Plan>,
     pub(super) state: State,
@@ -50,7 +52,7 @@ pub(super) struct StatusBuilder {
 
 impl StatusSource for StatusBuilder {
     fn status(&self) -> Status {
-        let now = Instant::now();
+        let now = platform::now();
         let state = self.state.read();
         let halted = match &state.phase {
             Phase::Halted(halted) => Some(halted.clone()),
@@ -91,10 +93,7 @@ impl StatusSource for StatusBuilder {
             sink: self.sink(now),
             checkpoint: self.checkpoint(now, state.epoch),
             lease: self.lease.shown(now),
-            snapshot: self
-                .snapshot
-                .status()
-                .map(|status| status.at(chrono::Utc::now().timestamp_micros())),
+            snapshot: self.snapshot.status().map(|status| status.at(platform::wall_us())),
             replay: self.replay.status(),
             controls: controls::shown(&self.held, &self.freshness_state),
             config: self.plan.shown.clone(),
@@ -110,11 +109,13 @@ impl StatusBuilder {
         let ops = ["insert", "update", "delete"];
         let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
         let since =
-            || self.freshness_state.since_commit_us(progress.newest_commit_us, Instant::now());
+            || self.freshness_state.since_commit_us(progress.newest_commit_us, platform::now());
         #[expect(clippy::cast_precision_loss, reason = "an age, not an identity")]
         let age = (progress.newest_commit_us > 0).then(|| since().max(0) as f64 / 1e6);
-        let lag = self.freshness_state.lag(&progress, Instant::now());
-        let (margin, expiry) = self.freshness_state.purge().told(Instant::now()).unzip();
+        let now = platform::now();
+        let waited = self.health.snapshot(now).oldest_unsettled;
+        let lag = self.freshness_state.lag(&progress, waited, now);
+        let (margin, expiry) = self.freshness_state.purge().told(platform::now()).unzip();
         status::Progress {
             purge_margin_seconds: seconds(margin),
             log_expiry_seconds: seconds(expiry),

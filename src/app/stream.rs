@@ -20,6 +20,7 @@ use crate::freshness::watch::Reporter;
 use crate::freshness::{Observation, StreamFailure};
 use crate::mysql::SharedHost;
 use crate::pipeline::{Ended, Error, Pipeline};
+use crate::platform;
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Columns, Liveness, Replica};
 use crate::telemetry::status::Halted;
@@ -103,7 +104,7 @@ impl Stream {
             when_fenced,
         } = context;
         let streamed_at = match &opened.wanted {
-            Wanted::Saved(saved) => saved.age.and_then(|age| Instant::now().checked_sub(age)),
+            Wanted::Saved(saved) => saved.age.and_then(|age| platform::now().checked_sub(age)),
             Wanted::Now
             | Wanted::Earliest
             | Wanted::Gtid(_)
@@ -172,7 +173,7 @@ impl Stream {
             let reason = reason(&error);
             let was_connected = std::mem::take(&mut self.is_connected);
             count(reason, was_connected);
-            let pause = self.redial.broke(Instant::now(), random());
+            let pause = self.redial.broke(platform::now(), random());
             tracing::warn!(
                 reason, %error, was_connected, pause_seconds = pause.as_secs_f64(),
                 "no replication connection; reconnecting"
@@ -280,7 +281,7 @@ impl Stream {
                 run.await
             }
         };
-        self.streamed_at = Some(Instant::now());
+        self.streamed_at = Some(platform::now());
         match ended? {
             Ended::Stopped if !stop.is_cancelled() => {
                 Ok(Turn::LeadsTo(*self.leads_to.borrow_and_update()))
@@ -301,7 +302,7 @@ impl Stream {
             position: place.position.clone(),
             gtids,
             maria: place.maria.clone(),
-            age: self.streamed_at.map(|at| at.elapsed()),
+            age: self.streamed_at.map(platform::since),
         })
     }
 
@@ -326,7 +327,7 @@ impl Stream {
         self.reporter.report(Observation::StreamConnected { server: name.parse().ok() });
         self.has_streamed = true;
         self.is_connected = true;
-        self.redial.connected(Instant::now());
+        self.redial.connected(platform::now());
         self.state.update(|inner| inner.identity = Some(identity.clone()));
         self.state.enter(Phase::Running);
     }

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::patience::random;
 use crate::backoff::Backoff;
 use crate::excerpt::excerpt;
+use crate::platform;
 use crate::telemetry::{Loops, Metrics};
 
 /// Pause before a task is begun again, at most: the first, and the longest.
@@ -135,7 +136,7 @@ impl Supervisor {
     ) where
         T: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.spawn(self.clone().run(task, stop.clone(), begin));
+        self.tasks.spawn(platform::part(self.clone().run(task, stop.clone(), begin)));
     }
 
     async fn run<T>(
@@ -150,7 +151,7 @@ impl Supervisor {
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
         while !stop.is_cancelled() {
             let since = tokio::time::Instant::now();
-            let running = tokio::spawn(begin(stop.clone()));
+            let running = platform::spawn(begin(stop.clone()));
             let ended = watch(running, || ticker.tick()).await;
             if stop.is_cancelled() {
                 return;

@@ -8,6 +8,7 @@ use super::maintenance::Maintenance;
 use super::replay;
 use super::state::State;
 use crate::control;
+use crate::platform;
 use crate::snapshot;
 use crate::telemetry::http::{ReplayRefused, Switch};
 
@@ -43,6 +44,6 @@ impl Switch for Switches {
     fn control(&self, command: &str) -> Result<String, String> {
         let command = serde_json::from_str(command)
             .map_err(|error| format!("no command for a control: {error}"))?;
-        self.controls.command(&command, chrono::Utc::now().timestamp_micros())
+        self.controls.command(&command, platform::wall_us())
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::state::FreshnessState;
 use super::watch::Reporter;
 use super::{LagSample, Observation, SinkSample, StreamSample};
+use crate::platform;
 use crate::sink::health::Snapshot;
 use crate::sink::{Class, Health};
 use crate::source::Liveness;
@@ -38,7 +39,7 @@ impl Sampler {
     /// Samples until told to stop.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
-        let mut before = self.health.snapshot(Instant::now());
+        let mut before = self.health.snapshot(platform::now());
         loop {
             tokio::select! {
                 biased;
@@ -49,7 +50,7 @@ impl Sampler {
     }
 
     fn poll_once(&mut self, before: &Snapshot) -> Snapshot {
-        let now = Instant::now();
+        let now = platform::now();
         if self.freshness_stop.is_cancelled() && !self.is_stopping {
             self.is_stopping = true;
             self.reporter.report_at(now, Observation::Stopping);
@@ -65,7 +66,7 @@ impl Sampler {
         self.reporter.report_at(now, Observation::RuntimeTick);
         self.reporter.report_at(now, Observation::Sink(self.sink(&snapshot, now)));
         if !self.is_stopping {
-            self.stream(now);
+            self.stream(snapshot.oldest_unsettled, now);
         }
         self.checkpoint();
         snapshot
@@ -95,7 +96,7 @@ impl Sampler {
         }
     }
 
-    fn stream(&self, now: Instant) {
+    fn stream(&self, waited: Option<Duration>, now: Instant) {
         let progress = self.freshness_state.progress();
         self.reporter.report_at(
             now,
@@ -106,7 +107,7 @@ impl Sampler {
                 idle_at: progress.idle_at,
             }),
         );
-        let lag = self.freshness_state.lag(&progress, now);
+        let lag = self.freshness_state.lag(&progress, waited, now);
         let transaction_bytes = progress.transaction_bytes;
         self.reporter.report_at(now, Observation::Lag(LagSample { lag, transaction_bytes }));
     }

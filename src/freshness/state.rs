@@ -15,6 +15,7 @@ use super::{
     CanaryStep, Nonces, Observation, Observer, Phase, Progress, ProgressObserver, Received,
     RoundTrips, Seen,
 };
+use crate::platform;
 use crate::telemetry::Metrics;
 
 /// Who else is told how far the loop has got.
@@ -64,16 +65,23 @@ impl FreshnessState {
     }
 
     /// How late the stream is: the age of the newest commit that was read, and zero while the source
-    /// has nothing more to send. `None` before the first commit.
-    pub(crate) fn lag(&self, progress: &Progress, now: Instant) -> Option<Duration> {
-        match progress.newest_commit_us {
-            0 => None,
-            _ if progress.is_idle => Some(Duration::ZERO),
+    /// has nothing more to send; or how long the oldest message has `waited` for the sink, where that
+    /// is longer. `None` before the first commit.
+    pub(crate) fn lag(
+        &self,
+        progress: &Progress,
+        waited: Option<Duration>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let read = match progress.newest_commit_us {
+            0 => return None,
+            _ if progress.is_idle => Duration::ZERO,
             committed_us => {
                 let age_us = self.since_commit_us(committed_us, now);
-                Some(Duration::from_micros(u64::try_from(age_us).unwrap_or(0)))
+                Duration::from_micros(u64::try_from(age_us).unwrap_or(0))
             }
-        }
+        };
+        Some(read.max(waited.unwrap_or_default()))
     }
 
     /// How long ago something was committed, by the source's own clock, microseconds; negative when
@@ -105,7 +113,7 @@ impl FreshnessState {
     /// Where the tasks report to.
     pub(crate) fn observer(self: &Arc<Self>) -> Observer {
         let freshness_state = Arc::clone(self);
-        Arc::new(move |observation| freshness_state.observe(observation, Instant::now()))
+        Arc::new(move |observation| freshness_state.observe(observation, platform::now()))
     }
 
     /// Counts canaries that are overdue; called regularly.
@@ -325,4 +333,24 @@ fn follow_echoes(metrics: &Metrics, round_trips: &RoundTrips) {
 /// A panic elsewhere leaves the round trips readable: each entry is complete on its own.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::freshness::{RoundTrips, watch};
+
+    #[test]
+    fn rows_that_wait_for_the_sink_are_lag() {
+        let (reporter, _) = watch::queue();
+        let round_trips = RoundTrips::new("", [], Duration::from_secs(15));
+        let state = FreshnessState::new(round_trips, reporter, |_| ());
+        let (now, minute) = (platform::now(), Duration::from_mins(1));
+        // All was read.
+        let progress = Progress { newest_commit_us: 1, is_idle: true, ..Progress::default() };
+        assert_eq!(state.lag(&progress, None, now), Some(Duration::ZERO));
+        assert_eq!(state.lag(&progress, Some(minute), now), Some(minute));
+        let nothing = Progress { newest_commit_us: 0, ..progress };
+        assert_eq!(state.lag(&nothing, Some(minute), now), None, "nothing is owed yet");
+    }
 }

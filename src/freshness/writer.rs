@@ -1,9 +1,10 @@
 //! A session that writes into binpulse's schema: how it is set up, and whom it may write to.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::change::GtidSet;
 use crate::mysql::{ConnectOptions, Session, SharedHost};
+use crate::platform;
 
 use super::grants::exempt_privileges;
 use super::schema::{Dialect, SchemaName};
@@ -145,9 +146,9 @@ impl Writer {
         } else {
             "SELECT @@server_uuid, @@read_only, @@super_read_only, UNIX_TIMESTAMP(NOW(6)) * 1000000"
         };
-        let (asked, asked_us) = (Instant::now(), wall_us());
+        let (asked, asked_us) = (platform::now(), wall_us());
         let rows = self.session.query(sql).await?;
-        let took_us = i64::try_from(asked.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let took_us = i64::try_from(platform::since(asked).as_micros()).unwrap_or(i64::MAX);
         let row = rows.first();
         let flag = |column| row.and_then(|row| row.text(column)).is_some_and(|text| is_on(&text));
         let text = row.and_then(|row| row.text(3)).unwrap_or_default();
@@ -191,8 +192,7 @@ fn grant_lines(rows: &[crate::mysql::Row]) -> Vec<String> {
 
 /// Wall clock, microseconds since 1970 UTC.
 pub(super) fn wall_us() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or(0)
+    platform::wall_us()
 }
 
 #[cfg(test)]

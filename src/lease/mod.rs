@@ -58,7 +58,7 @@ impl Row {
 pub enum Look {
     /// It may be taken.
     Free,
-    /// It was renewed since the look before.
+    /// It is renewed again and again.
     Renewed,
     /// Not known yet: look again.
     Waits,
@@ -74,18 +74,20 @@ pub struct Watch {
     trusts_age: bool,
     /// Fence and renewals as seen last, and when they were first seen so.
     seen: Option<(u64, u64, Instant)>,
+    /// When the first change of them was seen.
+    changed: Option<Instant>,
 }
 
 impl Watch {
     /// For a process that starts, and does not expect another. It believes the age that the server
     /// tells, so that a restart long after a crash waits for nothing.
     pub fn newcomer() -> Self {
-        Self { lifetimes: NEWCOMER_WAITS, trusts_age: true, seen: None }
+        Self { lifetimes: NEWCOMER_WAITS, trusts_age: true, seen: None, changed: None }
     }
 
     /// For a standby. It believes its own clock alone: one lifetime without a renewal, since it saw the last.
     pub fn standby() -> Self {
-        Self { lifetimes: 1, trusts_age: false, seen: None }
+        Self { lifetimes: 1, trusts_age: false, seen: None, changed: None }
     }
 
     /// When the renewal that was seen last was first seen; `None`: nobody has the lease.
@@ -114,7 +116,11 @@ impl Watch {
             before => {
                 self.seen = Some((row.fence, row.renewals, answered));
                 if before.is_some() {
-                    return Look::Renewed;
+                    // What a holder sent before it died may be done long after, where commits wait:
+                    // one renewal is no sign of life, renewals that go on are.
+                    let first = *self.changed.get_or_insert(answered);
+                    let goes_on = answered.saturating_duration_since(first) >= row.lifetime / 2;
+                    return if goes_on { Look::Renewed } else { Look::Waits };
                 }
                 answered
             }

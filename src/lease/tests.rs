@@ -56,8 +56,24 @@ fn a_newcomer_waits_two_lifetimes_for_a_renewal_and_believes_an_age_beyond_them(
     for seen in [row(4, 10, Some(Duration::ZERO)), row(5, 9, Some(Duration::ZERO))] {
         let mut watch = Watch::newcomer();
         assert_eq!(look(&mut watch, Some(&row(4, 9, None)), now), Look::Waits);
-        assert_eq!(look(&mut watch, Some(&seen), now + ms(3_999)), Look::Renewed);
+        assert_eq!(look(&mut watch, Some(&seen), now + ms(3_999)), Look::Waits);
+        let again = row(5, 10, Some(Duration::ZERO));
+        assert_eq!(look(&mut watch, Some(&again), now + ms(4_998)), Look::Waits, "in a burst");
+        let again = row(5, 11, Some(Duration::ZERO));
+        assert_eq!(look(&mut watch, Some(&again), now + ms(4_999)), Look::Renewed);
     }
+}
+
+#[test]
+fn a_renewal_that_a_dead_holder_sent_and_that_commits_late_is_no_sign_of_life() {
+    let now = Instant::now();
+    let mut watch = Watch::newcomer();
+    assert_eq!(look(&mut watch, Some(&row(4, 9, None)), now), Look::Waits);
+    let late = row(4, 10, Some(Duration::ZERO));
+    let at = now + LIFETIME;
+    assert_eq!(look(&mut watch, Some(&late), at), Look::Waits);
+    assert_eq!(look(&mut watch, Some(&late), at + LIFETIME), Look::Waits);
+    assert_eq!(look(&mut watch, Some(&late), at + LIFETIME * 2), Look::Free);
 }
 
 #[test]

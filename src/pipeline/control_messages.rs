@@ -12,6 +12,7 @@ use crate::encode::{
 use crate::freshness::verdict::Certificate;
 use crate::freshness::{CanaryStep, Nonces, Phase, Watermark, WatermarkProvider};
 use crate::pack::{HeldLane, Sequences};
+use crate::platform;
 use crate::snapshot::{Progress, TableProgress};
 
 /// Makes them. Each kind has a lane of its own, in which they are numbered.
@@ -112,7 +113,7 @@ impl ControlMessages {
             lanes: lanes.collect(),
             lanes_truncated: delivered.lanes.truncated,
             certificate: certificate.and_then(|(proof, at_us)| proven(&proof, at_us)),
-            taken_at_us: chrono::Utc::now().timestamp_micros(),
+            taken_at_us: platform::wall_us(),
         }
     }
 

@@ -62,8 +62,8 @@ pub(crate) struct EncodedIntake {
 
 impl EncodedIntake {
     /// The next encoded batch, and what keeps its room while it is held. `None` when there will be no more.
-    pub(crate) fn blocking_recv(&mut self) -> Option<Loaded> {
-        self.receiver.blocking_recv()
+    pub(crate) async fn recv(&mut self) -> Option<Loaded> {
+        self.receiver.recv().await
     }
 
     /// Whether the loop has ended.

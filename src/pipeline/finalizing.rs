@@ -2,17 +2,16 @@
 //! decoding does.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::thread::{self, JoinHandle};
 
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::claims::Claims;
 use super::encoded_queue::EncodedIntake;
 use crate::encode::formats::FormatOptions;
 use crate::encode::{
-    FinalizeOptions, Finalized, Finalizer, Kind, LaneId, Message, Origin, Oversize,
+    EncodedBatch, FinalizeOptions, Finalized, Finalizer, Kind, LaneId, Message, Origin, Oversize,
 };
+use crate::platform;
 use crate::shadow::LaneDigests;
 use crate::sink::Feed;
 
@@ -90,11 +89,10 @@ pub(crate) fn spawn(
     batches: EncodedIntake,
     feed: Feed,
     notes: UnboundedSender<Note>,
-) -> std::io::Result<JoinHandle<()>> {
+) -> std::io::Result<()> {
     let finalizer = Finalizer::new(config.finalize)?.with_row_format(config.row_format.clone());
-    let runtime = Handle::current();
     let finalizing = Finalizing { config, destinations, feed, notes, finalizer, next_id: 1 };
-    thread::Builder::new().name("seal".to_owned()).spawn(move || finalizing.run(batches, &runtime))
+    platform::spawn_thread("seal", finalizing.run(batches))
 }
 
 struct Finalizing {
@@ -107,26 +105,12 @@ struct Finalizing {
 }
 
 impl Finalizing {
-    fn run(mut self, mut batches: EncodedIntake, runtime: &Handle) {
+    async fn run(mut self, mut batches: EncodedIntake) {
         let mut finalized = Vec::new();
-        while let Some((batch, room)) = batches.blocking_recv() {
+        while let Some((batch, room)) = batches.recv().await {
             let (lane, kind, rows) = (batch.lane().id, batch.kind(), batch.rows_by_op());
-            let origin = self.config.origin.read().unwrap_or_else(PoisonError::into_inner);
-            let oversize = self.config.oversize;
-            if let Some(digests) = &self.config.digests {
-                digests.add(&batch, origin.epoch);
-            }
-            if kind == Kind::Outbox {
-                let topics = &mut self.destinations;
-                let topic = |aggregate_type: Option<&str>| topics.of_outbox(&batch, aggregate_type);
-                let out = &mut finalized;
-                self.finalizer.finalize_outbox(&batch, &origin, topic, oversize, out);
-            } else {
-                let to = self.destinations.of(&batch);
-                self.finalizer.finalize_within(batch, &origin, &to, oversize, &mut finalized);
-            }
-            drop(origin);
-            let Some(claims) = self.check_in(&mut finalized, &batches, runtime) else { return };
+            self.finalize(batch, &mut finalized);
+            let Some(claims) = self.check_in(&mut finalized, &batches).await else { return };
             let mut note = Note::new(lane, kind, rows);
             note.lossy_cells = self.finalizer.take_lossy_cells();
             let messages = number(&mut note, claims, &mut finalized, &mut self.next_id);
@@ -135,7 +119,7 @@ impl Finalizing {
             drop(self.notes.send(note));
             for message in messages {
                 // The sink has ended: what is lost here was not settled, and comes again.
-                if runtime.block_on(self.feed.send(message)).is_err() {
+                if self.feed.send(message).await.is_err() {
                     return;
                 }
             }
@@ -143,7 +127,7 @@ impl Finalizing {
             if halts {
                 // The loop halts when it comes to the note. Until then nothing may overtake the row:
                 // what is still under way is not sent, not settled, and comes again.
-                while let Some((batch, _room)) = batches.blocking_recv() {
+                while let Some((batch, _room)) = batches.recv().await {
                     let (lane, kind, rows) = (batch.lane().id, batch.kind(), batch.rows_by_op());
                     drop(self.notes.send(Note::new(lane, kind, rows)));
                 }
@@ -152,21 +136,36 @@ impl Finalizing {
         }
     }
 
+    fn finalize(&mut self, batch: EncodedBatch, finalized: &mut Vec<Finalized>) {
+        let origin = self.config.origin.read().unwrap_or_else(PoisonError::into_inner);
+        let oversize = self.config.oversize;
+        if let Some(digests) = &self.config.digests {
+            digests.add(&batch, origin.epoch);
+        }
+        if batch.kind() == Kind::Outbox {
+            let topics = &mut self.destinations;
+            let topic = |aggregate_type: Option<&str>| topics.of_outbox(&batch, aggregate_type);
+            self.finalizer.finalize_outbox(&batch, &origin, topic, oversize, finalized);
+        } else {
+            let to = self.destinations.of(&batch);
+            self.finalizer.finalize_within(batch, &origin, &to, oversize, finalized);
+        }
+    }
+
     /// Puts bodies that are too large into S3, where that is wanted; which messages now hold a
     /// pointer. Waits as long as S3 is away: what comes behind must not overtake. `None`: the loop
     /// has ended meanwhile.
-    fn check_in(
+    async fn check_in(
         &self,
         finalized: &mut [Finalized],
         batches: &EncodedIntake,
-        runtime: &Handle,
     ) -> Option<Vec<bool>> {
         let mut claims = vec![false; finalized.len()];
         let Some(bucket) = &self.config.claims else { return Some(claims) };
         for (finalized, is_claim) in finalized.iter_mut().zip(&mut claims) {
             let Finalized::TooLarge(message) = finalized else { continue };
             let checked = bucket.check_in(message.clone(), || batches.is_closed());
-            if let Some(claim) = runtime.block_on(checked)? {
+            if let Some(claim) = checked.await? {
                 *finalized = Finalized::Message(claim);
                 *is_claim = true;
             }

@@ -1,12 +1,13 @@
 //! What becomes of messages and of saves, and what follows from that.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::Error;
 use super::finalizing::Note;
 use super::run::{OnItsWay, Pipeline};
 use super::saver::{Outcome, Saved};
 use crate::encode::Message;
+use crate::platform;
 use crate::sink::quarantine::Undecoded;
 use crate::sink::{Refusal, Settlement};
 use crate::telemetry::metrics::OPS;
@@ -32,7 +33,7 @@ impl Pipeline {
             }
         }
         self.published();
-        self.parts.saver.offer(self.parts.flow.tracker_mut(), Instant::now());
+        self.parts.saver.offer(self.parts.flow.tracker_mut(), platform::now());
         noted
     }
 
@@ -63,7 +64,7 @@ impl Pipeline {
             });
         };
         // On the disk before the checkpoint may pass it.
-        tokio::task::block_in_place(|| quarantine.put(message, &refusal, SystemTime::now()))?;
+        tokio::task::block_in_place(|| quarantine.put(message, &refusal, platform::wall()))?;
         self.parts.metrics.quarantined_messages_total.inc();
         tracing::error!(
             lane = %message.lane_key,
@@ -130,7 +131,7 @@ impl Pipeline {
 
     pub(super) fn saved(&mut self, saved: Saved) -> Result<(), Error> {
         let metrics = &self.parts.metrics;
-        let now = Instant::now();
+        let now = platform::now();
         match self.parts.saver.observe(saved, now)? {
             Outcome::Saved { heartbeat, texts } => {
                 metrics.checkpoint_saves_total.of("ok").inc();

@@ -20,6 +20,7 @@ use crate::control::Desk;
 use crate::decode::{self, Answer, Decoder, Fault, Steps};
 use crate::encode::EncodedBatch;
 use crate::freshness::{CanaryStep, ProgressObserver};
+use crate::platform;
 use crate::sink::Settlement;
 use crate::sink::intake::QueueGauge;
 use crate::sink::quarantine::Quarantine;
@@ -127,7 +128,7 @@ impl Pipeline {
             finalizing: 0,
             unsettled: 0,
             published_heartbeat: None,
-            looked_at: Instant::now(),
+            looked_at: platform::now(),
         }
     }
 
@@ -185,7 +186,7 @@ impl Pipeline {
                 turned = self.poll_once() => turned.map_err(Interrupt::Failed),
                 // 3. New events.
                 event = replica.next(), if self.waiting.is_empty() && !self.parts.flow.stands() => match event {
-                    Ok(Some(event)) => match self.take(decoder, event, Instant::now(), stop).await {
+                    Ok(Some(event)) => match self.take(decoder, event, platform::now(), stop).await {
                         Ok(()) => self.burst(replica, decoder, stop).await,
                         Err(interrupt) => Err(interrupt),
                     },
@@ -273,7 +274,7 @@ impl Pipeline {
 
     /// Whatever comes first of all that is no event. Cancel safe.
     async fn poll_once(&mut self) -> Result<(), Error> {
-        let due = self.due_at(Instant::now());
+        let due = self.due_at(platform::now());
         let next_bytes = self.waiting.front().map(EncodedBatch::len_bytes);
         let parts = &mut self.parts;
         tokio::select! {
@@ -292,7 +293,7 @@ impl Pipeline {
             }
             // 4. Chunks of a snapshot, each of them behind what has been gathered.
             Some(ask) = next_ask(&mut parts.snapshot), if next_bytes.is_none() => {
-                parts.flow.ask(ask, Instant::now())?;
+                parts.flow.ask(ask, platform::now())?;
                 self.gather();
                 Ok(())
             }
@@ -308,10 +309,10 @@ impl Pipeline {
         decoder: &mut Decoder,
         stop: &CancellationToken,
     ) -> Result<(), Interrupt> {
-        let mut now = Instant::now();
+        let mut now = platform::now();
         for count in 1..BURST_EVENTS_MAX {
             if count % CLOCK_EVENTS == 0 {
-                now = Instant::now();
+                now = platform::now();
             }
             // The end of the stream shows when the next event is waited for.
             let Some(event) = replica.next_buffered()? else { break };
@@ -321,7 +322,7 @@ impl Pipeline {
             }
         }
         if !replica.buffered() {
-            self.parts.flow.idle(Instant::now());
+            self.parts.flow.idle(platform::now());
             self.ship(stop).await?;
         }
         self.tell();
@@ -346,11 +347,11 @@ impl Pipeline {
     fn orders(&mut self) -> Result<(), Error> {
         let Some(controls) = self.parts.controls.clone() else { return Ok(()) };
         while let Some(order) = controls.take() {
-            self.parts.flow.order(order, Instant::now())?;
+            self.parts.flow.order(order, platform::now())?;
         }
         self.gather();
         self.show_held();
-        self.offer(Instant::now());
+        self.offer(platform::now());
         Ok(())
     }
 
@@ -393,7 +394,7 @@ impl Pipeline {
     }
 
     fn due(&mut self) -> Result<(), Error> {
-        let now = Instant::now();
+        let now = platform::now();
         self.looked_at = now;
         self.parts.ticker.tick();
         self.parts.flow.tell_settled();
@@ -414,7 +415,7 @@ impl Pipeline {
 
     /// Tells the metrics and the observer what went by.
     fn tell(&mut self) {
-        let at = Instant::now();
+        let at = platform::now();
         for span in self.parts.flow.take_spans() {
             self.parts.observer.heartbeat_arrived(span, at);
         }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::checkpoint::{Delta, Error, Recovery, Saving, Store, Tracker};
+use crate::platform;
 
 /// The loop's end of the saving task.
 pub(crate) struct Saver {
@@ -46,7 +47,7 @@ impl Saver {
     ) -> (Self, JoinHandle<()>) {
         let (requests, mut taken) = mpsc::channel::<Delta>(1);
         let (told, results) = mpsc::channel(1);
-        let task = tokio::spawn(async move {
+        let task = platform::spawn(async move {
             while let Some(delta) = taken.recv().await {
                 let result = store.save(&delta).await;
                 if told.send(Saved { delta, result }).await.is_err() {
@@ -108,12 +109,12 @@ impl Saver {
     pub(crate) async fn finish(&mut self, tracker: &mut Tracker) -> Result<(), Error> {
         if self.is_under_way {
             let saved = self.result().await?;
-            self.observe(saved, Instant::now())?;
+            self.observe(saved, platform::now())?;
         }
         self.begin(tracker);
         if self.is_under_way {
             let saved = self.result().await?;
-            if let Outcome::Failed(error) = self.observe(saved, Instant::now())? {
+            if let Outcome::Failed(error) = self.observe(saved, platform::now())? {
                 return Err(error);
             }
         }
@@ -141,7 +142,7 @@ impl Saver {
 }
 
 fn now_us() -> i64 {
-    chrono::Utc::now().timestamp_micros()
+    platform::wall_us()
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ pub struct Snapshot {
 impl Default for Health {
     fn default() -> Self {
         Self {
-            base: Instant::now(),
+            base: crate::platform::now(),
             oldest_us: AtomicU64::new(NEVER),
             last_ack_us: AtomicU64::new(NEVER),
             impediment: AtomicUsize::new(usize::MAX),

@@ -5,7 +5,6 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -15,6 +14,7 @@ use super::intake::Ticket;
 use super::null::{next_burst, settle};
 use super::{Error, Health, Intake, Settlement};
 use crate::encode::{Kind, Message};
+use crate::platform;
 
 /// See the head of this file. A message is settled when the writer was flushed: what the reader of
 /// a pipe makes of it is beyond our sight.
@@ -47,9 +47,9 @@ impl<W: Write + Send + 'static> Stdout<W> {
         while next_burst(&mut intake, &mut tickets, &stop).await {
             let (writer, health) = (self.writer, self.health);
             let burst = tokio::task::spawn_blocking(move || {
-                let (mut writer, started) = (writer, Instant::now());
+                let (mut writer, started) = (writer, platform::now());
                 let result = write_all(&mut writer, &tickets);
-                (writer, tickets, result, started.elapsed())
+                (writer, tickets, result, platform::since(started))
             });
             let (writer, written, result, took) = burst.await?;
             health.called(took);

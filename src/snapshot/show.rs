@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::ask::Taken;
 use super::progress::Progress;
 use super::{Control, Request};
+use crate::platform;
 use crate::telemetry::snapshot::{SnapshotState, SnapshotStatus, SnapshotWait};
 
 /// Over which time rows a second are counted.
@@ -72,7 +73,7 @@ impl Shown {
 
     /// A chunk was published.
     pub(super) fn taken(&mut self, taken: &Taken, now_us: i64) {
-        let now = Instant::now();
+        let now = platform::now();
         self.newest.push_back((now, taken.rows));
         while self.newest.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_OVER) {
             self.newest.pop_front();
@@ -108,7 +109,7 @@ impl Shown {
     fn rate(&self) -> f64 {
         let Some((oldest, _)) = self.newest.front() else { return 0.0 };
         let rows: u64 = self.newest.iter().skip(1).map(|(_, rows)| rows).sum();
-        let seconds = oldest.elapsed().as_secs_f64();
+        let seconds = platform::since(*oldest).as_secs_f64();
         if seconds > 0.0 { rows as f64 / seconds } else { 0.0 }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::mysql::{ConnectOptions, HostPort, Session};
+use crate::platform;
 use crate::telemetry::snapshot::SnapshotWait;
 
 /// Time between two looks at a server's load.
@@ -45,7 +46,7 @@ impl Throttle {
             replicas: HashMap::new(),
             looked_at: None,
             found: None,
-            paid_at: Instant::now(),
+            paid_at: platform::now(),
         }
     }
 
@@ -64,12 +65,12 @@ impl Throttle {
         if (self.limits.is_behind)() {
             return Some(SnapshotWait::Sink);
         }
-        if Instant::now() < self.paid_at {
+        if platform::now() < self.paid_at {
             return Some(SnapshotWait::Rate);
         }
-        if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL) {
+        if self.looked_at.is_none_or(|at| platform::since(at) >= LOOK_INTERVAL) {
             self.found = self.look(reads_at).await;
-            self.looked_at = Some(Instant::now());
+            self.looked_at = Some(platform::now());
         }
         self.found
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use super::{Command, Control, Layout, Request};
 use crate::backoff::Backoff;
 use crate::change::Position;
 use crate::mysql::HostPort;
+use crate::platform;
 use crate::source;
 use crate::telemetry::Metrics;
 use crate::telemetry::snapshot::{ChunkDiscard as Discard, SnapshotState, SnapshotWait};
@@ -405,7 +406,7 @@ impl Worker {
             }
             let part = ChunkPart::After(cursor.clone());
             let (chunk, is_end, last) = self.chunk(table, number, part).await?;
-            self.throttle.read(chunk.rows.len() as u64, rate, Instant::now());
+            self.throttle.read(chunk.rows.len() as u64, rate, platform::now());
             under_way.push_back(self.hand_over(chunk).await?);
             (is_read, cursor) = (is_end, last.or(cursor));
         }
@@ -651,7 +652,7 @@ impl Worker {
         if *part == ChunkPart::Locked {
             self.lock(&layout).await?;
         }
-        let began = Instant::now();
+        let began = platform::now();
         let reader = self.reader().await?;
         let rows = match reader.read(&layout, &range, &opened.armed).await? {
             Read::Rows(rows) => rows,
@@ -669,7 +670,7 @@ impl Worker {
             }
         };
         self.tries.refusals = 0;
-        let took = began.elapsed();
+        let took = platform::since(began);
         self.metrics.snapshot.chunk_seconds.observe(took.as_secs_f64());
         self.pace.read(rows.len() as u64, rows.bytes(), took);
         self.backoff.succeeded(Duration::MAX);
@@ -686,11 +687,11 @@ impl Worker {
     }
 
     async fn wait_until_visible(&mut self, opened: &Opened) -> Result<(), Halt> {
-        let began = Instant::now();
+        let began = platform::now();
         loop {
             let reader = self.reader().await?;
             if reader.wait_until_visible(&opened.armed, VISIBLE_WITHIN).await? {
-                let took = began.elapsed().as_secs_f64();
+                let took = platform::since(began).as_secs_f64();
                 self.metrics.snapshot.barrier_wait_seconds.observe(took);
                 return Ok(());
             }
@@ -807,5 +808,5 @@ impl Worker {
 
 /// Microseconds since 1970 UTC.
 fn wall_us() -> i64 {
-    chrono::Utc::now().timestamp_micros()
+    platform::wall_us()
 }

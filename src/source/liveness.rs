@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::platform;
+
 /// Counters of one stream, kept across redials. Clones share them.
 ///
 /// They say that bytes arrive, not that somebody writes: the server's heartbeats count too.
@@ -31,7 +33,7 @@ impl Liveness {
     /// Nothing received yet.
     pub fn new() -> Self {
         Self(Arc::new(Counters {
-            base: Instant::now(),
+            base: platform::now(),
             bytes: AtomicU64::new(0),
             last_byte: AtomicU64::new(0),
             armed: AtomicBool::new(false),

@@ -16,6 +16,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::platform;
+
 /// How long the same words are held back after they were said.
 const WINDOW: Duration = Duration::from_mins(1);
 /// Warnings that are told apart at a time; more than these are not held back.
@@ -45,7 +47,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let now = Instant::now();
+        let now = platform::now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for line in known.over(now) {
             writer.write_str(&line)?;

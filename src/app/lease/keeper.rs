@@ -11,6 +11,7 @@ use super::{GIVE_UP_MAX, Step, Terms, lock};
 use crate::app::findings::Findings;
 use crate::freshness::{Refusal, SqlFailure, Writer};
 use crate::lease::{Unrenewed, Watch, table};
+use crate::platform;
 use crate::sink::Permit;
 
 /// Pause before a lease that could not be had is tried again.
@@ -84,7 +85,7 @@ impl Keeper {
     async fn renew(&mut self, fence: u64) -> Result<Kept, Refusal> {
         let Terms { tables, holder, lifetime, .. } = self.terms.clone();
         let session = &mut self.connected().await?.session;
-        let asked = Instant::now();
+        let asked = platform::now();
         if table::renew(session, &tables, &holder, fence).await? {
             self.renewed(asked);
             return Ok(Kept::Ours);
@@ -119,10 +120,10 @@ impl Keeper {
     /// Takes the lease that could not be had at the start.
     async fn seek(&mut self) -> Result<Kept, Refusal> {
         let terms = self.terms.clone();
-        let asked = Instant::now();
+        let asked = platform::now();
         let writer = self.connected().await?;
         let row = table::read(&mut writer.session, &terms.tables).await?;
-        let look = self.watch.look(row.as_ref(), asked, Instant::now());
+        let look = self.watch.look(row.as_ref(), asked, platform::now());
         let held = match terms.decide(row.as_ref(), look, false) {
             Step::Held(row) => Some(row.clone()),
             Step::Take => {

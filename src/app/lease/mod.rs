@@ -28,6 +28,7 @@ use crate::lease::table::{self, Tables};
 use crate::lease::{Holder, Look, Row, Watch};
 use crate::mysql;
 use crate::mysql::SharedHost;
+use crate::platform;
 use crate::shutdown::TaskGroup;
 use crate::sink::Permit;
 use crate::source::preflight::{self, Finding, Severity};
@@ -119,7 +120,7 @@ impl Lease {
 
     /// The next one of a process that stands by again. It leaves the stream to others for a while.
     pub(super) fn again(&self, plan: &Plan) -> Self {
-        Self::with(self.standing.clone(), Some(Instant::now() + plan.ha.lifetime * RESTS))
+        Self::with(self.standing.clone(), Some(platform::now() + plan.ha.lifetime * RESTS))
     }
 
     /// What `/status`, the metrics and who yields need of it.
@@ -186,7 +187,7 @@ impl Lease {
         } else {
             terms.acquire(self.takes_over).await
         };
-        let mut from = Instant::now();
+        let mut from = platform::now();
         match held {
             Ok(held) => {
                 from = held.from;
@@ -296,16 +297,16 @@ impl Lease {
             None => Writer::connect(&terms.config).await?,
         };
         let writer = writer.insert(connected);
-        let asked = Instant::now();
+        let asked = platform::now();
         let row = table::read(&mut writer.session, &terms.tables).await?;
-        let look = watch.look(row.as_ref(), asked, Instant::now());
+        let look = watch.look(row.as_ref(), asked, platform::now());
         self.standing.waits_for(row.as_ref(), watch.seen_since());
         let is_given_up = row.as_ref().is_none_or(Row::is_given_up);
-        let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
+        let rests = self.rests_until.is_some_and(|until| platform::now() < until);
         if look != Look::Free && !self.takes_over || is_given_up && rests {
             return Ok(None);
         }
-        let asked = Instant::now();
+        let asked = platform::now();
         let from = watch.publishes_from(row.as_ref(), plan.ha.request_timeout, asked);
         let taken = terms.taken(writer, row.as_ref()).await?;
         Ok(taken.map(|row| Held { row, asked, from }))
@@ -314,7 +315,7 @@ impl Lease {
     /// Gives the lease up when `ours` is cancelled before `ending` is: another process has the stream.
     pub(super) fn ends_with(&self, ours: &CancellationToken, ending: &CancellationToken) {
         let (ours, ending, stop) = (ours.clone(), ending.clone(), self.tasks.stop.clone());
-        self.tasks.tasks.spawn(async move {
+        self.tasks.tasks.spawn(platform::part(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
@@ -324,7 +325,7 @@ impl Lease {
                     }
                 }
             }
-        });
+        }));
     }
 
     /// Gives it up, within a second or so. Nothing must be published or saved from here on.
@@ -406,9 +407,9 @@ impl Terms {
         let mut watch = Watch::newcomer();
         let mut is_told = false;
         loop {
-            let asked = Instant::now();
+            let asked = platform::now();
             let row = table::read(&mut writer.session, &self.tables).await?;
-            let look = watch.look(row.as_ref(), asked, Instant::now());
+            let look = watch.look(row.as_ref(), asked, platform::now());
             match self.decide(row.as_ref(), look, takes_over) {
                 Step::Held(row) => {
                     return Ok(Held { row: row.clone(), asked, from: asked });
@@ -560,9 +561,9 @@ pub(super) async fn look(
     let terms = Terms::new(plan, host, "", None);
     let mut watch = Watch::newcomer();
     loop {
-        let asked = Instant::now();
+        let asked = platform::now();
         let row = table::read(&mut writer.session, &terms.tables).await?;
-        match (watch.look(row.as_ref(), asked, Instant::now()), row) {
+        match (watch.look(row.as_ref(), asked, platform::now()), row) {
             (Look::Renewed, Some(row)) => return Ok(Some(terms.held_elsewhere(&row).to_string())),
             (Look::Waits, _) => {}
             (Look::Free | Look::Renewed, _) => return Ok(None),

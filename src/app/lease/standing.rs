@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::lease::Row;
+use crate::platform;
 use crate::telemetry::metrics::{Kind, ScrapedFamily};
 use crate::telemetry::status;
 use crate::telemetry::words::Role;
@@ -64,7 +65,7 @@ impl Standing {
             known.has_waited |= row.is_some_and(|row| !row.is_given_up());
             known.row = row.cloned();
             known.renewed = since;
-            known.heard = Some(Instant::now());
+            known.heard = Some(platform::now());
         });
     }
 
@@ -83,7 +84,7 @@ impl Standing {
     }
 
     pub(super) fn heard_within(&self, time: Duration) -> bool {
-        self.with(|known| known.heard.is_some_and(|at| at.elapsed() < time))
+        self.with(|known| known.heard.is_some_and(|at| platform::since(at) < time))
     }
 }
 
@@ -139,7 +140,7 @@ impl Control {
     pub(in crate::app) fn families(&self) -> [ScrapedFamily; 3] {
         let (roles, ages, takeovers) = (self.clone(), self.clone(), self.clone());
         let read_roles = move || {
-            let shown = roles.shown(Instant::now());
+            let shown = roles.shown(platform::now());
             let sample = |role: Role| {
                 let is_it = shown.ha && shown.role == role;
                 (vec![("role", role.name().to_owned())], f64::from(u8::from(is_it)))
@@ -148,7 +149,7 @@ impl Control {
         };
         #[expect(clippy::cast_precision_loss, reason = "a float is what the format carries")]
         let read_takeovers =
-            move || vec![(Vec::new(), takeovers.shown(Instant::now()).takeovers as f64)];
+            move || vec![(Vec::new(), takeovers.shown(platform::now()).takeovers as f64)];
         [
             ScrapedFamily {
                 name: "binpulse_ha_role",
@@ -165,7 +166,7 @@ impl Control {
                 kind: Kind::Gauge,
                 labels: &[],
                 read: Arc::new(move || {
-                    let age = ages.shown(Instant::now()).age_seconds;
+                    let age = ages.shown(platform::now()).age_seconds;
                     vec![(Vec::new(), age.unwrap_or_default())]
                 }),
             },

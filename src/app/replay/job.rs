@@ -14,6 +14,7 @@ use super::{Error, ReplayRequest, replay};
 use crate::app::plan::{Plan, SinkPlan};
 use crate::encode::Lane;
 use crate::pack::RowRange;
+use crate::platform;
 use crate::sink::Permit;
 use crate::telemetry::Metrics;
 use crate::telemetry::http::ReplayRefused;
@@ -141,7 +142,7 @@ impl Control {
             audience: audience.clone(),
             ..ReplayStatus::default()
         };
-        *job = Some(Job { status, changed: Instant::now(), is_waiting: true, command });
+        *job = Some(Job { status, changed: platform::now(), is_waiting: true, command });
         drop(job);
         self.arrived.notify_one();
         Ok(words)
@@ -152,7 +153,7 @@ impl Control {
         let job = self.job();
         let job = job.as_ref()?;
         Some(ReplayStatus {
-            age_seconds: job.changed.elapsed().as_secs_f64(),
+            age_seconds: platform::since(job.changed).as_secs_f64(),
             ..job.status.clone()
         })
     }
@@ -183,7 +184,7 @@ impl Control {
         if let Some(job) = self.job().as_mut() {
             let Ended { state, rows, told } = ended;
             (job.status.state, job.status.rows, job.status.told) = (state, rows, told);
-            job.changed = Instant::now();
+            job.changed = platform::now();
         }
     }
 

@@ -27,6 +27,7 @@ use crate::pipeline::{
     self, Claims, Ended, FinalizingConfig, FlowConfig, OwnRows, Parts, Pipeline, Saver,
     SurplusRows, Topics, Window, encoded_queue, spawn_finalizing,
 };
+use crate::platform;
 use crate::sink::null::Null;
 use crate::sink::{self, Health, intake};
 use crate::source::{Columns, Liveness, Replica, Start, time_text};
@@ -121,8 +122,8 @@ impl Pass<'_> {
         let ended = match ended {
             Ok(ended) => {
                 let drained = tokio::select! {
-                    drained = pipeline.drain(Instant::now() + DELIVERY_MAX) => drained,
-                    () = stop.cancelled() => pipeline.drain(Instant::now() + self.plan.grace).await,
+                    drained = pipeline.drain(platform::now() + DELIVERY_MAX) => drained,
+                    () = stop.cancelled() => pipeline.drain(platform::now() + self.plan.grace).await,
                 };
                 drained.map(|is_delivered| (ended, is_delivered))
             }
@@ -213,7 +214,7 @@ impl Pass<'_> {
             snapshot: None,
             controls: None,
         });
-        let sending = tokio::spawn(way.sink.run(intake, settled, CancellationToken::new()));
+        let sending = platform::spawn(way.sink.run(intake, settled, CancellationToken::new()));
         Ok((pipeline, metrics, sending))
     }
 }
@@ -245,7 +246,7 @@ struct ReplayObserver {
 
 impl ReplayObserver {
     fn new(is_published: bool) -> Self {
-        Self { is_published, told: Mutex::new(Instant::now()) }
+        Self { is_published, told: Mutex::new(platform::now()) }
     }
 }
 
@@ -264,10 +265,10 @@ impl ProgressObserver for ReplayObserver {
 
     fn progress(&self, progress: Progress) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.elapsed() < WORDS {
+        if platform::since(*told) < WORDS {
             return;
         }
-        *told = Instant::now();
+        *told = platform::now();
         let what = if self.is_published { "publishing" } else { "counting" };
         tracing::info!(
             read = %progress.read, delivered = %progress.delivered,

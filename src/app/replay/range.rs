@@ -13,6 +13,7 @@ use super::{Counted, Error, ReplayRequest, count, table_of};
 use crate::app::plan::Plan;
 use crate::checkpoint::Checkpoint;
 use crate::pack::RowRange;
+use crate::platform;
 use crate::source::{self, Start};
 
 /// How far back the first step goes.
@@ -30,7 +31,7 @@ pub(super) async fn find(
     for rows in &request.rows {
         published(saved, rows)?;
     }
-    let now_us = chrono::Utc::now().timestamp_micros();
+    let now_us = platform::wall_us();
     let mut times = LookBack::new(request.since_us, request.until_us.unwrap_or(now_us));
     loop {
         let earlier = match Box::pin(count(plan, saved, times.since_us, stop)).await {

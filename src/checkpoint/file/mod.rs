@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Checkpoint, Delta, Error, Store};
+use crate::platform;
 use log::Log;
 
 /// A checkpoint in a local file. See the module's words for its format.
@@ -92,7 +93,7 @@ impl Store for FileStore {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
+    match platform::blocking(work).await {
         Ok(result) => result,
         Err(failure) => match failure.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Reporter;
 use crate::freshness::{Connection, Observation, Probe, SqlFailure, StatePoll};
 use crate::mysql::{ConnectOptions, Error, Session, SharedHost};
+use crate::platform;
 
 /// Looks for a waiting writer, and the pause between them: together as long as a wait of a second,
 /// the rest after it, and the way to the next.
@@ -62,7 +63,7 @@ impl ActiveProbe {
 
     /// All at the same time, each with its deadline.
     async fn probe(&mut self, asked: Asked) {
-        let started = Instant::now();
+        let started = platform::now();
         let host = self.host.now();
         let mut existing = self.existing.take().filter(|session| *session.host() == host);
         let (standing, fresh) = tokio::join!(
@@ -123,7 +124,8 @@ impl ActiveProbe {
         // A connection that falls silent behind its login is no newcomer that was admitted.
         let flag = text(&mut session, "SELECT @@global.read_only").await?;
         let read_only = flag.map(|text| text == "1" || text == "ON");
-        let mut poll = StatePoll { asked: Some(Instant::now()), read_only, ..StatePoll::default() };
+        let mut poll =
+            StatePoll { asked: Some(platform::now()), read_only, ..StatePoll::default() };
         // What is slow to say for the server tells nothing about its admission.
         if let Err(error) = fill(&mut session, &mut poll).await {
             tracing::debug!(%error, "the server's state could not be read completely");

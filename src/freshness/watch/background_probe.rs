@@ -17,6 +17,7 @@ use crate::freshness::schema::Dialect;
 use crate::freshness::verdict::{Condition, Status, Topology};
 use crate::freshness::{Observation, Periods, Upstream};
 use crate::mysql::{ConnectOptions, Error, Session};
+use crate::platform;
 use crate::source::preflight;
 use crate::source::retention::Retention;
 use crate::source::{self, Identity};
@@ -106,7 +107,7 @@ struct Logs {
 impl Logs {
     fn are_due(&self, spacing: Duration) -> bool {
         let spacing = spaced(spacing, self.unanswered);
-        self.asked_at.is_none_or(|at| at.elapsed() >= spacing)
+        self.asked_at.is_none_or(|at| platform::since(at) >= spacing)
     }
 
     /// Takes the answer; whether the session is still of use. What the source said of its own
@@ -115,8 +116,8 @@ impl Logs {
         let error = match told {
             Ok(retention) => {
                 (self.refusal, self.unanswered) = (None, 0);
-                let now_us = chrono::Utc::now().timestamp_micros();
-                margin.looked(Instant::now(), now_us, &retention);
+                let now_us = platform::wall_us();
+                margin.looked(platform::now(), now_us, &retention);
                 return true;
             }
             Err(error) => error,
@@ -213,7 +214,7 @@ impl BackgroundProbe {
             self.reporter.report(Observation::Unlogged(self.review.looked(&facts, asks)));
         }
         if self.logs_are_due(memory) {
-            memory.logs.asked_at = Some(Instant::now());
+            memory.logs.asked_at = Some(platform::now());
             let told = source::retention(&mut session).await;
             if !memory.logs.told(told, &self.margin) {
                 return Ok(());

@@ -1,11 +1,11 @@
 //! The verdict as metrics, read at the scrape.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::Shared;
 use crate::freshness::verdict::obligation::Obligation;
 use crate::freshness::verdict::{Condition, State, Status};
+use crate::platform;
 use crate::telemetry::metrics::{Kind, Sample, ScrapedFamily, timestamp};
 use crate::telemetry::words::{Grade, Hop};
 
@@ -210,7 +210,7 @@ fn conditions(view: &super::View) -> Vec<Sample> {
 
 fn obligations(view: &super::View) -> Vec<Sample> {
     // Ages are as of the last evaluation, and grow from there.
-    let since = Instant::now().saturating_duration_since(view.verdict.evaluated_at);
+    let since = platform::now().saturating_duration_since(view.verdict.evaluated_at);
     let age_of = |name: &str| {
         let age = view.obligation_ages.iter().find(|(known, _)| *known == name);
         age.map_or(0.0, |(_, age)| if age.is_zero() { 0.0 } else { (*age + since).as_secs_f64() })

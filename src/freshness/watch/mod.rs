@@ -14,14 +14,14 @@ mod purge;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::verdict::{Condition, Evaluator, Parameters, Reason, State, Status, Verdict};
 use super::{Clocks, Observation, Watermark, WatermarkProvider};
+use crate::platform::{self, Ticking};
 use crate::telemetry::LoopTicker;
 
 pub(crate) use active_probe::{ActiveProbe, Asked};
@@ -36,7 +36,7 @@ pub(crate) struct Reporter(Sender<(Instant, Observation)>);
 impl Reporter {
     /// Reports what was observed just now.
     pub(crate) fn report(&self, observation: Observation) {
-        self.report_at(Instant::now(), observation);
+        self.report_at(platform::now(), observation);
     }
 
     /// Reports what was observed at `at`.
@@ -87,7 +87,7 @@ impl Shared {
         WatermarkProvider::new(move || {
             let verdict = view.read().verdict;
             let (state, certificate) = (verdict.state, verdict.certificate);
-            Watermark::of(state, verdict.evaluated_at, certificate, Instant::now())
+            Watermark::of(state, verdict.evaluated_at, certificate, platform::now())
         })
     }
 
@@ -102,7 +102,7 @@ pub(crate) struct Watch {
     /// The last look that was asked for.
     pub(crate) due_probes: watch::Receiver<Asked>,
     stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Ticking>,
 }
 
 /// Both ends of the queue of observations.
@@ -119,13 +119,18 @@ impl Watch {
         ticker: LoopTicker,
     ) -> std::io::Result<Self> {
         let tick = parameters.tick;
-        let evaluator = Evaluator::new(parameters, Instant::now());
-        let view = Shared::new(&evaluator, Instant::now());
+        let evaluator = Evaluator::new(parameters, platform::now());
+        let view = Shared::new(&evaluator, platform::now());
         let (asked, due_probes) = watch::channel(Asked::default());
         let stop = CancellationToken::new();
         let (shared, stopped) = (view.clone(), stop.clone());
-        let thread = thread::Builder::new().name("verdict".to_owned()).spawn(move || {
-            run(evaluator, tick, &observations, &shared, &asked, &stopped, &ticker);
+        let shown = (evaluator.verdict().state, false);
+        let mut evaluation =
+            Evaluation { evaluator, tick, observations, view: shared, due_probes: asked, shown };
+        let thread = Ticking::start("verdict", move || {
+            let next = (!stopped.is_cancelled()).then(|| evaluation.turn())?;
+            ticker.tick();
+            Some(next)
         })?;
         Ok(Self { view, due_probes, stop, thread: Some(thread) })
     }
@@ -147,37 +152,40 @@ impl Drop for Watch {
     }
 }
 
-fn run(
-    mut evaluator: Evaluator,
+/// What the thread does, and what with.
+struct Evaluation {
+    evaluator: Evaluator,
     tick: Duration,
-    observations: &Receiver<(Instant, Observation)>,
-    view: &Shared,
-    due_probes: &watch::Sender<Asked>,
-    stop: &CancellationToken,
-    ticker: &LoopTicker,
-) {
-    let mut shown = (evaluator.verdict().state, false);
-    while !stop.is_cancelled() {
-        let next = Instant::now() + tick;
-        evaluator.observe(Instant::now(), Observation::Tick(clocks()));
-        for (at, observation) in observations.try_iter() {
+    observations: Receiver<(Instant, Observation)>,
+    view: Shared,
+    due_probes: watch::Sender<Asked>,
+    /// The state that was announced last, and whether it was on its way out.
+    shown: (State, bool),
+}
+
+impl Evaluation {
+    /// One turn; when the next is due.
+    fn turn(&mut self) -> Instant {
+        let evaluator = &mut self.evaluator;
+        let next = platform::now() + self.tick;
+        evaluator.observe(platform::now(), Observation::Tick(clocks()));
+        for (at, observation) in self.observations.try_iter() {
             evaluator.observe(at, observation);
         }
-        let now = Instant::now();
+        let now = platform::now();
         evaluator.evaluate(now);
         let due = evaluator.plan(now);
         if due.probe {
-            due_probes.send_replace(Asked { on_suspicion: due.on_suspicion });
+            self.due_probes.send_replace(Asked { on_suspicion: due.on_suspicion });
         }
-        view.set(view_of(&evaluator, now));
+        self.view.set(view_of(evaluator, now));
         let verdict = evaluator.verdict();
         let now_shown = (verdict.state, verdict.is_recovering);
-        if now_shown != shown {
-            announce(shown.0, verdict);
-            shown = now_shown;
+        if now_shown != self.shown {
+            announce(self.shown.0, verdict);
+            self.shown = now_shown;
         }
-        ticker.tick();
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        next
     }
 }
 
@@ -204,14 +212,9 @@ fn view_of(evaluator: &Evaluator, now: Instant) -> View {
     }
 }
 
-/// The clocks beside the monotonic one. Time since boot comes from the kernel as text, in hundredths
-/// of a second; without it the monotonic clock's own gaps still tell.
+/// The clocks beside the monotonic one. Without the time since boot the monotonic clock's own gaps
+/// still tell.
 fn clocks() -> Clocks {
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds = uptime.split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
-    let boot = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    Clocks {
-        boot: boot.unwrap_or_default(),
-        real: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-    }
+    let real = platform::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Clocks { boot: platform::since_boot(), real }
 }

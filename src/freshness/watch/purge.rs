@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::freshness::Progress;
+use crate::platform;
 use crate::source::retention::{LogPlace, Retention};
 use crate::telemetry::metrics::{Kind, ScrapedFamily};
 
@@ -119,7 +120,7 @@ pub(crate) fn purge_families(margin: &PurgeMargin) -> Vec<ScrapedFamily> {
     let gauge = |name, help, of: fn(Known, Instant) -> f64| {
         let margin = margin.clone();
         let read =
-            move || vec![(Vec::new(), margin.read(|known| of(known, Instant::now()), f64::NAN))];
+            move || vec![(Vec::new(), margin.read(|known| of(known, platform::now()), f64::NAN))];
         ScrapedFamily { name, help, kind: Kind::Gauge, labels: &[], read: Arc::new(read) }
     };
     vec![

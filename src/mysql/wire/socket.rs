@@ -17,6 +17,8 @@ use tokio_rustls::client::TlsStream;
 use super::channel::Channel;
 use super::failure::Failure;
 use crate::mysql::HostPort;
+#[cfg(feature = "testing")]
+use crate::platform;
 
 /// Idle time before the kernel asks whether the peer is there, and between its questions.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -32,12 +34,20 @@ pub(crate) enum Socket {
     Plain(TcpStream),
     /// Under TLS.
     Tls(Box<TlsStream<TcpStream>>),
+    /// To a server of a simulation.
+    #[cfg(feature = "testing")]
+    Simulated(tokio::io::DuplexStream),
     /// Being changed from one to the other.
     Closed,
 }
 
 /// Connects to the first of the host's addresses that answers. The deadline is the caller's.
 pub(super) async fn connect(host: &HostPort) -> Result<Socket, Failure> {
+    #[cfg(feature = "testing")]
+    if let Some(machine) = platform::current() {
+        let connected = machine.connect(&host.host, host.port).await;
+        return connected.map(Socket::Simulated).map_err(Failure::Connect);
+    }
     let mut last = None;
     let found = lookup_host((host.host.as_str(), host.port)).await;
     for address in found.map_err(Failure::Resolve)? {
@@ -94,6 +104,8 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            #[cfg(feature = "testing")]
+            Self::Simulated(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Closed => Poll::Ready(Ok(())),
         }
     }
@@ -108,6 +120,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            #[cfg(feature = "testing")]
+            Self::Simulated(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -116,6 +130,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            #[cfg(feature = "testing")]
+            Self::Simulated(stream) => Pin::new(stream).poll_flush(context),
             Self::Closed => Poll::Ready(Ok(())),
         }
     }
@@ -124,6 +140,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            #[cfg(feature = "testing")]
+            Self::Simulated(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Closed => Poll::Ready(Ok(())),
         }
     }

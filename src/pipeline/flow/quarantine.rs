@@ -9,6 +9,7 @@ use crate::decode::{self, Fault, Rows, Steps, XaFault, kind};
 use crate::filter::Route;
 use crate::pipeline::Error;
 use crate::pipeline::duplicate_skipper::DuplicateSkipper;
+use crate::platform;
 use crate::sink::quarantine::Undecoded;
 
 impl Flow {
@@ -78,7 +79,7 @@ impl Flow {
             return;
         }
         self.undecoded.push(Undecoded {
-            quarantined_at_us: chrono::Utc::now().timestamp_micros(),
+            quarantined_at_us: platform::wall_us(),
             error: error.to_string(),
             gtid: transaction.id.text(),
             transaction: transaction.start.to_string(),

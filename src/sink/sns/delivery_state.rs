@@ -380,9 +380,7 @@ fn is_worth_a_warning(action: Action, attempts: u32) -> bool {
 
 /// Differs from process to process; it need not be unpredictable.
 fn seed() -> u64 {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let nanos = since_epoch.unwrap_or(Duration::ZERO).as_nanos();
-    u64::try_from(nanos & u128::from(u64::MAX)).unwrap_or(0) ^ u64::from(std::process::id())
+    crate::platform::random()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::delivery_state::{At, DeliveryState};
 use super::policy::Failure;
 use super::queue::Pending;
 use super::topic::Next;
+use crate::platform;
 use crate::sink::intake::Ticket;
 use crate::sink::{Error, Health, Intake, Permit, Settlement};
 
@@ -131,14 +132,15 @@ impl Dispatcher {
         match next {
             Next::Ask => {
                 self.health.started(0);
-                self.calls.spawn(async move { ended(Call::Asked(client.facts(&arn).await)) });
+                let call = async move { ended(Call::Asked(client.facts(&arn).await)) };
+                self.calls.spawn(platform::part(call));
             }
             Next::Publish(batch) => {
                 self.health.started(bytes_of(&batch));
-                self.calls.spawn(async move {
+                self.calls.spawn(platform::part(async move {
                     let result = client.publish(&arn, &batch).await;
                     ended(Call::Published(batch, result))
-                });
+                }));
             }
         }
     }
@@ -184,7 +186,7 @@ async fn sleep_until(at: Option<Instant>) {
 
 /// The runtime's clock, which tests can stop.
 fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
+    platform::now()
 }
 
 fn bytes_of(batch: &[Pending]) -> usize {

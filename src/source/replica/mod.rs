@@ -10,6 +10,7 @@ use self::request::{Skip, request};
 use super::{Config, Error, Identity, Liveness, Start, Step};
 use crate::binlog::{Checksum, Header, kind};
 use crate::mysql::wire::{Channel, PACKET_BYTES_MAX, ServerError, Socket};
+use crate::platform;
 
 /// Types of events that come before any that shows where the stream is: the server sends them
 /// before it searches its files.
@@ -189,8 +190,8 @@ impl Replica {
     async fn fill(&mut self) -> Result<(), Error> {
         let step = self.step();
         let limit = if self.established { self.silence } else { self.first_event };
-        let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let left = limit.saturating_sub(since.elapsed());
+        let since = *self.waiting_since.get_or_insert_with(platform::now);
+        let left = limit.saturating_sub(platform::since(since));
         let read = {
             let _armed = self.liveness.arm();
             tokio::time::timeout(left, self.channel.fill()).await
@@ -198,7 +199,7 @@ impl Replica {
         match read {
             Ok(Ok(count)) => {
                 self.waiting_since = None;
-                self.liveness.received(count, Instant::now());
+                self.liveness.received(count, platform::now());
                 Ok(())
             }
             Ok(Err(error)) => Err(Error::of_channel(error, step)),

@@ -1,7 +1,6 @@
 //! Which path answers what.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -13,6 +12,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::access::{Guard, is_own_name};
 use super::{Caller, Endpoints, Handler, switch};
+use crate::platform;
 use crate::telemetry::page::PAGE;
 use crate::telemetry::{Status, runbooks};
 
@@ -161,7 +161,7 @@ impl Handler for Endpoints {
             "/" => page(),
             "/metrics" => Answer::metrics(self.metrics.text()),
             "/healthz" => {
-                let stuck = self.loops.stuck(Instant::now());
+                let stuck = self.loops.stuck(platform::now());
                 Answer::health(stuck.iter().map(ToString::to_string), well())
             }
             "/readyz" => {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{
@@ -175,11 +175,11 @@ pub(super) fn family(
 
 /// Wall clock now, seconds since 1970 UTC.
 pub(super) fn wall_seconds() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    crate::platform::wall().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// When `moment` was, by the wall clock of now and the moment's monotonic age: a step of the wall
 /// clock moves both sides of `clock - timestamp` alike.
 pub fn timestamp(moment: Instant) -> f64 {
-    wall_seconds() - moment.elapsed().as_secs_f64()
+    wall_seconds() - crate::platform::since(moment).as_secs_f64()
 }

@@ -188,6 +188,10 @@ pub struct Accounting {
     waiting: VecDeque<Span>,
     /// Already reported, so that each missing transaction counts once.
     reported: GtidSet,
+    /// What was reported, and may lie in a span that is not yet certified: one that begins before the
+    /// heartbeat after whose commit it was found to be missing. A loss is found when a heartbeat comes
+    /// again, and the span that this one ends is certified only by the next.
+    lost: (GtidSet, u64),
     certificate: Option<Certificate>,
     unaccounted_total: u64,
     /// Whether it is known what the stream was started after. If not (a start by file and offset
@@ -220,7 +224,7 @@ impl Accounting {
         }
         self.waiting.push_back(span);
         if by_position {
-            self.certify(at, u64::MAX, &GtidSet::new());
+            self.certify(at, u64::MAX);
             return;
         }
 
@@ -242,15 +246,24 @@ impl Accounting {
         self.unaccounted_total =
             self.unaccounted_total.saturating_add(u64::try_from(news.count()).unwrap_or(u64::MAX));
         self.reported.union(&news);
-        self.certify(at, covered, &news);
+        let (lost, found) = &mut self.lost;
+        *lost = lost.subtract(&self.received);
+        if !news.is_empty() {
+            lost.union(&news);
+            *found = covered;
+        }
+        self.certify(at, covered);
     }
 
     /// Certifies the spans that end at or before heartbeat `covered`.
-    fn certify(&mut self, at: Instant, covered: u64, missing: &GtidSet) {
+    fn certify(&mut self, at: Instant, covered: u64) {
         while self.waiting.front().is_some_and(|span| span.to.number <= covered) {
             let Some(span) = self.waiting.pop_front() else { return };
             self.unaccounted_total = self.unaccounted_total.saturating_add(span.gaps.len() as u64);
             let Some(from) = span.from else { continue };
+            if from.number >= self.lost.1 {
+                self.lost.0 = GtidSet::new();
+            }
             let read = |number| {
                 let found = self.compared.iter().flatten().find(|read| read.number == number);
                 found.map(|read| read.all.clone())
@@ -260,7 +273,7 @@ impl Accounting {
                 from,
                 to: span.to,
                 counts: span.counts,
-                unaccounted: Unaccounted { gtids: missing.clone(), gaps: span.gaps },
+                unaccounted: Unaccounted { gtids: self.lost.0.clone(), gaps: span.gaps },
                 evaluated_at: at,
             });
         }

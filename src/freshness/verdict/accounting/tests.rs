@@ -91,6 +91,30 @@ fn a_transaction_that_the_stream_dropped_is_named_and_counted_once() {
 }
 
 #[test]
+fn a_loss_that_took_heartbeats_with_it_is_in_the_certificate_of_the_span_that_it_lies_in() {
+    let mut rig = Rig::new();
+    rig.heartbeat(1, gtid(1, "", 1));
+    rig.heartbeat(2, gtid(1, "", 2));
+    // Lost on the way: heartbeats 3 and 4, and a user's transaction with them.
+    for (number, sequence) in [(3, 3), (4, 5)] {
+        rig.executed.insert(gtid(1, "", sequence));
+        rig.executed.insert(gtid(1, "", 4));
+        rig.accounting.committed(number, Some(&rig.executed), Some(&GtidSet::new()));
+    }
+    // It is found when the next heartbeat comes, and certified with that one's answer.
+    rig.heartbeat(5, gtid(1, "", 6));
+    assert_eq!(rig.accounting.unaccounted_total(), 3);
+    rig.heartbeat(6, gtid(1, "", 7));
+    let certificate = rig.accounting.certificate().expect("a certificate");
+    assert_eq!((certificate.from.number, certificate.to.number), (2, 5));
+    assert_eq!(certificate.unaccounted.to_string(), "01010101-0101-0101-0101-010101010101:3-5");
+    // Each is told of once.
+    rig.heartbeat(7, gtid(1, "", 8));
+    let certificate = rig.accounting.certificate().expect("a certificate");
+    assert!(certificate.unaccounted.is_empty() && rig.accounting.unaccounted_total() == 3);
+}
+
+#[test]
 fn what_is_missing_is_named_with_and_without_gtids() {
     let gap = Gap { expected: at(100), found: at(433) };
     let gtids: GtidSet = [gtid(1, "", 1), gtid(1, "", 2)].into_iter().collect();

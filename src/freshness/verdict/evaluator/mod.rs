@@ -148,8 +148,9 @@ impl Evaluator {
                 self.accounting.arrived(at, *span);
                 self.history.arrived(number, self.accounting.received());
                 self.writes.arrived(number);
+                let before = self.heartbeat.completed();
                 self.heartbeat.arrived(at, number, obligations);
-                self.note_round_trip(at);
+                self.note_round_trip(at, before);
             }
             Observation::HeartbeatStarted { number } => {
                 self.writes.started(at, number, parameters, obligations);
@@ -161,8 +162,9 @@ impl Evaluator {
             Observation::HeartbeatCommitted { number, .. } => {
                 self.sql.answered(at);
                 self.writes.committed(at, obligations);
+                let before = self.heartbeat.completed();
                 self.heartbeat.committed(at, number, parameters, obligations);
-                self.note_round_trip(at);
+                self.note_round_trip(at, before);
             }
             Observation::HeartbeatFailed { number, reason, .. } => {
                 self.writes.failed(at, number, reason, obligations);
@@ -260,8 +262,10 @@ impl Evaluator {
         }
     }
 
-    fn note_round_trip(&mut self, at: Instant) {
-        if self.heartbeat.last_round_trip() == Some(at) {
+    /// Of several heartbeats that arrive at one moment only those count that were committed too: `before`
+    /// is the last that had completed its round trip.
+    fn note_round_trip(&mut self, at: Instant, before: Option<u64>) {
+        if self.heartbeat.completed() > before {
             self.history.round_trip(at, self.accounting.received());
         }
     }

@@ -73,10 +73,6 @@ impl HeartbeatEvidence {
         }
     }
 
-    pub(in super::super) fn last_round_trip(&self) -> Option<Instant> {
-        self.last_round_trip.map(|(_, at)| at)
-    }
-
     /// The newest row that is both committed and seen.
     pub(in super::super) fn completed(&self) -> Option<u64> {
         self.last_round_trip.map(|(number, _)| number)

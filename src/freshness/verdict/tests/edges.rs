@@ -1,10 +1,13 @@
 //! Single rules of the evaluator: start, missing evidence, armed clocks, loss, maintenance.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
+use crate::change::{Gtid, GtidSet, Position, Tag, TransactionId};
 use crate::freshness::Periods;
+use crate::freshness::verdict::Evaluator;
+use crate::freshness::verdict::accounting::{Class as Kind, Recorder};
 use crate::freshness::verdict::{Condition, Grade, Parameters, Reason, State, Status, Topology};
 use crate::freshness::{
     CanaryStep, ClockSample, Facts, Observation, Phase, SinkSample, SqlFailure, StatePoll,
@@ -27,6 +30,41 @@ fn a_quiet_database_is_proven_quiet_within_two_heartbeats_of_the_start() {
         verdict.sentence
     );
     assert_eq!(verdict.facts, Vec::<String>::new());
+}
+
+/// The log is sent before the engine has committed, while a semi-synchronous replica is waited for. Then a
+/// heartbeat that is committed may arrive together with one that is not.
+#[test]
+fn a_heartbeat_that_arrives_with_the_one_before_is_not_taken_to_be_committed() {
+    let start = Instant::now();
+    let mut evaluator = Evaluator::new(Parameters::default(), start);
+    let mut recorder = Recorder::new();
+    recorder.started(Some(&GtidSet::new()), None);
+    let gtid = |sequence| Gtid { source: SERVER, tag: Tag::default(), sequence };
+    let place = Position::new("binlog.000001", 4);
+    let mut span = |number| {
+        let id = TransactionId::Gtid(gtid(number));
+        recorder.transaction(id, &place, &place, Kind::Heartbeat(number)).expect("a heartbeat's")
+    };
+    let at = |seconds| start + Duration::from_secs(seconds);
+    evaluator.observe(at(1), Observation::StreamConnected { server: Some(SERVER) });
+    evaluator.observe(at(1), Observation::HeartbeatStarted { number: 1 });
+    evaluator.observe(at(1), Observation::HeartbeatCommitted { number: 1 });
+    evaluator.observe(at(6), Observation::HeartbeatStarted { number: 2 });
+    for number in [1, 2] {
+        evaluator.observe(at(7), Observation::HeartbeatArrived(Box::new(span(number))));
+    }
+    for seconds in [8, 10] {
+        let poll = StatePoll {
+            asked: Some(at(seconds)),
+            server: Some(SERVER),
+            executed: Some([gtid(1)].into_iter().collect()),
+            ..StatePoll::default()
+        };
+        evaluator.observe(at(seconds), Observation::StatePoll(Box::new(poll)));
+    }
+    evaluator.evaluate(at(10));
+    assert_ne!(evaluator.verdict().state, State::PositionLost);
 }
 
 #[test]

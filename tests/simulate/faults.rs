@@ -1,0 +1,238 @@
+//! What can befall a run: each fault begins, and ends by itself or when all is healed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::dice::Dice;
+use crate::machine::Route;
+use crate::server::Ailments;
+use crate::sns::Trouble;
+use crate::world::World;
+
+/// A fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Kill,
+    Stand,
+    ClockStep,
+    BreakConnections,
+    Partition,
+    ServerCrash,
+    ServerHangs,
+    ServerSlow,
+    DiskStuck,
+    ReplicaMute,
+    ReadOnly,
+    DumpStuck,
+    DumpRefused,
+    DumpLoses,
+    Rotate,
+    SnsHangs,
+    SnsThrottles,
+    SnsFails,
+    SnsLosesAnswers,
+    SnsFailsEntries,
+    SnsSlow,
+}
+
+/// Those at random, the frequent ones more than once.
+const ANY: &[Fault] = &[
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Kill,
+    Fault::Stand,
+    Fault::ClockStep,
+    Fault::BreakConnections,
+    Fault::BreakConnections,
+    Fault::Partition,
+    Fault::ServerCrash,
+    Fault::ServerHangs,
+    Fault::ServerSlow,
+    Fault::DiskStuck,
+    Fault::ReplicaMute,
+    Fault::ReadOnly,
+    Fault::DumpStuck,
+    Fault::DumpRefused,
+    Fault::Rotate,
+    Fault::SnsHangs,
+    Fault::SnsThrottles,
+    Fault::SnsFails,
+    Fault::SnsLosesAnswers,
+    Fault::SnsLosesAnswers,
+    Fault::SnsFailsEntries,
+    Fault::SnsSlow,
+];
+
+/// Those that the verdict has a name for.
+pub(crate) const NAMED: &[Fault] = &[
+    Fault::Partition,
+    Fault::ServerCrash,
+    Fault::ServerHangs,
+    Fault::DiskStuck,
+    Fault::ReplicaMute,
+    Fault::ReadOnly,
+    Fault::DumpStuck,
+    Fault::DumpRefused,
+    Fault::DumpLoses,
+    Fault::SnsHangs,
+    Fault::SnsThrottles,
+    Fault::SnsFails,
+];
+
+/// Files that are kept: nothing is purged that the stream has not read.
+const FILES_KEPT: usize = 200;
+
+impl Fault {
+    pub(crate) fn any(dice: &mut Dice, machines: usize) -> Self {
+        let fault = *dice.pick(ANY);
+        // A second process makes pauses and partitions more worth while.
+        if machines > 1 && dice.one_in(3) {
+            *dice.pick(&[Self::Kill, Self::Stand, Self::Partition])
+        } else {
+            fault
+        }
+    }
+
+    /// What the verdict may call it, when nothing else is wrong.
+    pub(crate) fn may_be_called(self) -> &'static [&'static str] {
+        match self {
+            Self::Partition | Self::ServerHangs => &["source_hung", "source_unreachable"],
+            Self::ServerCrash => &["source_unreachable"],
+            Self::DiskStuck | Self::ReplicaMute => &["writes_blocked"],
+            Self::ReadOnly => &["source_read_only"],
+            Self::DumpStuck => &["stream_silent", "stream_down"],
+            Self::DumpRefused => &["stream_down"],
+            Self::DumpLoses => &["heartbeat_lost"],
+            Self::SnsHangs | Self::SnsThrottles | Self::SnsFails => &["sink_stalled"],
+            Self::Kill
+            | Self::Stand
+            | Self::ClockStep
+            | Self::BreakConnections
+            | Self::ServerSlow
+            | Self::Rotate
+            | Self::SnsLosesAnswers
+            | Self::SnsFailsEntries
+            | Self::SnsSlow => &[],
+        }
+    }
+
+    /// It happens, and is over after a while.
+    pub(crate) fn befall(self, world: &mut World) {
+        let lasts = Duration::from_millis(match world.dice.below(3) {
+            0 => world.dice.between(10, 800),
+            1 => world.dice.between(500, 6_000),
+            _ => world.dice.between(3_000, 25_000),
+        });
+        world.oracle.tell(|| format!("{self:?} for {:.3} s", lasts.as_secs_f64()));
+        let machine = usize::try_from(world.dice.below(world.slots.len() as u64)).expect("few");
+        match self {
+            Self::Kill => return world.kill(machine, lasts / 4),
+            Self::Rotate => return world.primary().rotate_and_purge(FILES_KEPT),
+            Self::BreakConnections => {
+                let server = world.primary().id;
+                return world.network.change(machine, server, |route| route.breaks += 1);
+            }
+            Self::ClockStep => {
+                let by = i64::try_from(world.dice.below(7_200_000_000)).expect("hours");
+                let process = world.slots[machine].process.as_ref();
+                if let Some(running) = process {
+                    running.process.step_clock(by - 3_600_000_000);
+                }
+                return;
+            }
+            Self::Stand => {
+                let Some(running) = &world.slots[machine].process else { return };
+                let process = Arc::clone(&running.process);
+                process.stand(true);
+                tokio::spawn(async move {
+                    sleep(lasts).await;
+                    process.stand(false);
+                });
+                return;
+            }
+            _ => {}
+        }
+        self.begin_on(world, machine);
+        let server = Arc::clone(world.primary());
+        let (network, sns) = (Arc::clone(&world.network), Arc::clone(&world.sns));
+        tokio::spawn(async move {
+            sleep(lasts).await;
+            match self {
+                Self::Partition => network.change(machine, server.id, |route| route.hung = false),
+                Self::ServerCrash => {
+                    if server.state().ailments.down {
+                        server.start();
+                    }
+                }
+                Self::SnsHangs => sns.trouble(|it| it.hung = false),
+                Self::SnsThrottles => sns.trouble(|it| it.throttles = false),
+                Self::SnsFails => sns.trouble(|it| it.fails = false),
+                Self::SnsLosesAnswers => sns.trouble(|it| it.loses_answers = 0),
+                Self::SnsFailsEntries => sns.trouble(|it| it.fails_entries = 0),
+                Self::SnsSlow => sns.trouble(|it| it.slow_ms = 0),
+                _ => server.ail(|it| self.set(it, false)),
+            }
+        });
+    }
+
+    fn set(self, it: &mut Ailments, is_on: bool) {
+        match self {
+            Self::ServerHangs => it.hung = is_on,
+            Self::ServerSlow => it.slow_ms = if is_on { 400 } else { 0 },
+            Self::DiskStuck => it.disk_stuck = is_on,
+            Self::ReplicaMute => it.replica_mute = is_on,
+            Self::ReadOnly => it.read_only = is_on,
+            Self::DumpStuck => it.dump_stuck = is_on,
+            Self::DumpRefused => it.dump_refused = is_on,
+            Self::DumpLoses => it.dump_loses = is_on,
+            _ => {}
+        }
+    }
+
+    /// It begins, until all is healed.
+    pub(crate) fn begin(self, world: &mut World) {
+        self.begin_on(world, 0);
+    }
+
+    fn begin_on(self, world: &mut World, machine: usize) {
+        let server = Arc::clone(world.primary());
+        let chance = world.dice.between(20, 90);
+        match self {
+            Self::Partition => world.network.change(machine, server.id, |route| route.hung = true),
+            Self::ServerCrash => server.crash(),
+            Self::SnsHangs => world.sns.trouble(|it| it.hung = true),
+            Self::SnsThrottles => world.sns.trouble(|it| it.throttles = true),
+            Self::SnsFails => world.sns.trouble(|it| it.fails = true),
+            Self::SnsLosesAnswers => world.sns.trouble(|it| it.loses_answers = chance),
+            Self::SnsFailsEntries => world.sns.trouble(|it| it.fails_entries = chance),
+            Self::SnsSlow => world.sns.trouble(|it| it.slow_ms = 1_500),
+            _ => server.ail(|it| self.set(it, true)),
+        }
+        if self == Self::DumpRefused {
+            // Those that are there end too.
+            world.network.change(machine, server.id, |route| route.breaks += 1);
+        }
+    }
+}
+
+/// Ends whatever is wrong.
+pub(crate) fn heal(world: &mut World) {
+    world.sns.trouble(|it| *it = Trouble::default());
+    for server in &world.servers {
+        if server.state().ailments.down {
+            server.start();
+        }
+        server.ail(|it| *it = Ailments::default());
+        for machine in 0..world.slots.len() {
+            let breaks = |route: &mut Route| route.hung = false;
+            world.network.change(machine, server.id, breaks);
+        }
+    }
+    for slot in &world.slots {
+        if let Some(running) = &slot.process {
+            running.process.stand(false);
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! What must hold, whatever happens. Everything that becomes durable, is committed or is published
+//! passes here; what is wrong is kept with the moment, and ends the run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use binpulse::change::{Gtid, GtidSet};
+use binpulse_client::rows::Image;
+use binpulse_client::{Content, decode, proto};
+use tokio::time::Instant;
+
+use crate::log::{Change, Group};
+use crate::machine::Process;
+use crate::server::{Author, Server, Witness};
+use crate::sns::Subscriber;
+use crate::value::Value;
+
+/// A published row's place: epoch, lane, number.
+type Place = (u64, String, u64);
+
+/// A row change in words, the same from the log as from a message.
+type Words = String;
+
+#[derive(Default)]
+struct Seen {
+    /// Every user's row change that became durable on a server, in the order of its log.
+    logged: BTreeMap<u32, Vec<(Gtid, Words)>>,
+    logged_places: BTreeMap<(u32, Words), usize>,
+    /// When its transaction was committed, as its client was told.
+    committed: BTreeMap<Words, Instant>,
+    published: BTreeMap<Place, Words>,
+    places: BTreeMap<Words, Place>,
+    /// Highest number first published, by FIFO group: what comes later must be higher.
+    fronts: BTreeMap<(u64, String), u64>,
+    /// Owner's number of the newest save, and the process that made it.
+    saver: Option<(i128, String)>,
+    saved: u64,
+    /// The newest fence of the lease that each process took; the newest that has published.
+    fences: BTreeMap<u64, i128>,
+    published_fence: i128,
+    /// Changes that the source itself did not send.
+    lost: BTreeSet<Words>,
+    /// Heartbeats in the order of the logs: number, and users' transactions before it.
+    heartbeats: BTreeMap<(u32, i128), u64>,
+    user_groups: BTreeMap<u32, u64>,
+    messages: u64,
+    repeats: u64,
+    wrong: Option<String>,
+    /// Of all that was told: two runs of a seed have the same.
+    digest: u64,
+}
+
+impl Seen {
+    /// It was published, or need not be.
+    fn is_done(&self, words: &Words) -> bool {
+        self.places.contains_key(words) || self.lost.contains(words)
+    }
+}
+
+/// The oracle.
+pub(crate) struct Oracle {
+    start: Instant,
+    fifo: bool,
+    /// Processes publish only under a lease.
+    leased: bool,
+    seen: Mutex<Seen>,
+    trace: bool,
+}
+
+impl Oracle {
+    pub(crate) fn new(fifo: bool, leased: bool, trace: bool) -> Arc<Self> {
+        Arc::new(Self { start: Instant::now(), fifo, leased, seen: Mutex::default(), trace })
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn elapsed(&self) -> std::time::Duration {
+        self.start.elapsed()
+    }
+
+    fn at(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    pub(crate) fn tell(&self, words: impl FnOnce() -> String) {
+        let (at, words) = (self.at(), words());
+        let mut seen = self.seen();
+        for byte in at.to_bits().to_le_bytes().iter().chain(words.as_bytes()) {
+            seen.digest = (seen.digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        drop(seen);
+        if self.trace {
+            eprintln!("{at:10.3} {words}");
+        }
+    }
+
+    pub(crate) fn digest(&self) -> u64 {
+        self.seen().digest
+    }
+
+    pub(crate) fn is_wrong(&self, words: String) {
+        let at = self.at();
+        self.tell(|| format!("WRONG: {words}"));
+        self.seen().wrong.get_or_insert(format!("after {at:.3} s: {words}"));
+    }
+
+    pub(crate) fn wrong(&self) -> Option<String> {
+        self.seen().wrong.clone()
+    }
+
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let seen = self.seen();
+        (seen.published.len() as u64, seen.repeats, seen.saved)
+    }
+
+    /// What was not published so far never will be.
+    pub(crate) fn forgive(&self) {
+        let mut seen = self.seen();
+        let logged = seen.logged.values().flatten().map(|(_, words)| words);
+        let lost = logged.filter(|words| !seen.places.contains_key(*words)).cloned().collect();
+        seen.lost = lost;
+    }
+
+    /// Changes that are durable on this server and were never published.
+    pub(crate) fn missing(&self, server: u32) -> Vec<Words> {
+        let seen = self.seen();
+        let logged = seen.logged.get(&server).into_iter().flatten();
+        let missing = logged.filter(|(_, words)| !seen.is_done(words));
+        missing.map(|(_, words)| words.clone()).collect()
+    }
+
+    /// How long the oldest change waits that was committed and is not published.
+    pub(crate) fn oldest_waiting(&self) -> Option<(f64, Words)> {
+        let seen = self.seen();
+        let waiting = seen.committed.iter().filter(|(words, _)| !seen.is_done(words));
+        let oldest = waiting.min_by_key(|(_, at)| **at);
+        oldest.map(|(words, at)| (at.elapsed().as_secs_f64(), words.clone()))
+    }
+
+    /// When all is over: nothing is missing, and the numbers of each lane have no gap.
+    pub(crate) fn finish(&self, server: u32) {
+        let missing = self.missing(server);
+        if let Some(first) = missing.first() {
+            self.is_wrong(format!(
+                "{} changes were never published, such as {first}",
+                missing.len()
+            ));
+        }
+        let seen = self.seen();
+        let mut lanes: BTreeMap<(u64, &str), Vec<(u64, usize)>> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for ((epoch, lane, number), words) in &seen.published {
+            let Some(order) = seen.logged_places.get(&(server, words.clone())) else {
+                wrong.push(format!("{words} was published and is in no log"));
+                continue;
+            };
+            lanes.entry((*epoch, lane)).or_default().push((*number, *order));
+        }
+        for ((_, lane), rows) in lanes {
+            for (expected, (number, _)) in (1..).zip(&rows) {
+                if *number != expected {
+                    wrong.push(format!("lane {lane} has {number} where {expected} is next"));
+                    break;
+                }
+            }
+            if !rows.is_sorted_by_key(|(_, order)| *order) {
+                wrong.push(format!("lane {lane} is not in the log's order"));
+            }
+        }
+        drop(seen);
+        for words in wrong {
+            self.is_wrong(words);
+        }
+    }
+
+    /// What a process says of itself.
+    pub(crate) fn shown(&self, process: &Process, server: u32, status: &serde_json::Value) {
+        let verdict = &status["verdict"];
+        // A process that has stood still says how old its verdict is, until it evaluates again.
+        if verdict["evaluated_age_seconds"].as_f64().is_none_or(|age| age > STALE) {
+            return;
+        }
+        let state = verdict["state"].as_str().unwrap_or_default();
+        if let Some((age, words)) = self.oldest_waiting()
+            && (state == "quiet" && age > QUIET_MAX || state == "live" && age > LIVE_MAX)
+        {
+            self.is_wrong(format!(
+                "process {} says {state}, and {words} has waited for {age:.1} s",
+                process.number
+            ));
+        }
+        let certificate = &verdict["certificate"];
+        if certificate["complete"].as_bool() != Some(true) {
+            return;
+        }
+        let number = |key: &str| i128::from(certificate[key].as_u64().unwrap_or_default());
+        let seen = self.seen();
+        let before = |key: &str| seen.heartbeats.get(&(server, number(key)));
+        let (Some(from), Some(to)) = (before("from_heartbeat"), before("to_heartbeat")) else {
+            return;
+        };
+        let (there, told) = (i128::from(to - from), number("user"));
+        drop(seen);
+        if there != told {
+            self.is_wrong(format!(
+                "{certificate}: process {} certifies {told} users' transactions between heartbeats {} and {}, and \
+                 there are {there}",
+                process.number,
+                number("from_heartbeat"),
+                number("to_heartbeat")
+            ));
+        }
+    }
+
+    fn saved(&self, change: &Change, author: Option<Author>) {
+        let Some(after) = &change.after else { return };
+        let value = |name: &str| {
+            change.table.column(name).map_or(Value::Null, |column| after[column].clone())
+        };
+        let (owner, name) = (value("owner").int(), value("owner_name").as_text());
+        let set: GtidSet = value("gtid_set").as_text().parse().unwrap_or_default();
+        let before = change.before.as_ref();
+        let is_save = before.is_some_and(|before| {
+            let saves = change.table.column("saves").expect("a column");
+            before[saves] != after[saves]
+        });
+        let mut seen = self.seen();
+        seen.saved += u64::from(is_save);
+        let stale = seen
+            .saver
+            .as_ref()
+            .is_some_and(|(newest, saver)| owner < *newest || owner == *newest && *saver != name);
+        if stale {
+            let newest = seen.saver.clone();
+            drop(seen);
+            return self
+                .is_wrong(format!("owner {owner} ({name}, {author:?}) saved behind {newest:?}"));
+        }
+        seen.saver = Some((owner, name));
+        let mut logged = seen.logged.values().flatten();
+        let lost = logged.find(|(gtid, words)| set.contains(gtid) && !seen.is_done(words));
+        if let Some((gtid, words)) = lost.cloned() {
+            drop(seen);
+            self.is_wrong(format!("the checkpoint has {gtid}, and {words} was never published"));
+        }
+    }
+
+    fn row(&self, place: Place, words: Words) {
+        let mut seen = self.seen();
+        if let Some(before) = seen.published.get(&place).cloned() {
+            seen.repeats += 1;
+            if before != words {
+                drop(seen);
+                self.is_wrong(format!("{place:?} was {before} and is {words}"));
+            }
+            return;
+        }
+        if let Some(other) = seen.places.get(&words).filter(|other| other.0 == place.0) {
+            let other = other.clone();
+            drop(seen);
+            return self.is_wrong(format!("{words} has number {other:?} and {place:?}"));
+        }
+        if seen
+            .logged
+            .keys()
+            .all(|server| !seen.logged_places.contains_key(&(*server, words.clone())))
+        {
+            drop(seen);
+            return self.is_wrong(format!("{words} was published and is durable nowhere"));
+        }
+        let (epoch, lane, number) = place.clone();
+        let front = seen.fronts.entry((epoch, lane)).or_default();
+        let skipped = self.fifo && number != *front + 1;
+        let expected = *front + 1;
+        *front = number.max(*front);
+        seen.published.insert(place.clone(), words.clone());
+        seen.places.insert(words, place.clone());
+        drop(seen);
+        if skipped {
+            self.is_wrong(format!("a FIFO topic took {place:?} where {expected} is next"));
+        }
+    }
+}
+
+/// Age of a verdict that counts no more, seconds.
+const STALE: f64 = 3.0;
+/// How long a change may have waited when a process says `quiet`, seconds.
+const QUIET_MAX: f64 = 20.0;
+/// The same for `live`.
+const LIVE_MAX: f64 = 30.0;
+
+fn words(change: &Change) -> Words {
+    let image = |row: &Option<Vec<Value>>| match row {
+        None => "-".to_owned(),
+        Some(row) => row.iter().map(Value::as_text).collect::<Vec<_>>().join("/"),
+    };
+    format!("{} {} -> {}", change.table.name, image(&change.before), image(&change.after))
+}
+
+fn image_words(image: Option<Image<'_>>) -> String {
+    let Some(image) = image else { return "-".to_owned() };
+    let cell = |value: &binpulse_client::Value<'_>| match (value.as_u64(), value.as_str()) {
+        (Some(number), _) => number.to_string(),
+        (None, text) => text.unwrap_or("?").to_owned(),
+    };
+    image.iter().map(|(_, value)| cell(&value)).collect::<Vec<_>>().join("/")
+}
+
+impl Witness for Oracle {
+    fn logged(&self, server: &Server, group: &Arc<Group>) {
+        let mut seen = self.seen();
+        for change in &group.changes {
+            match (change.table.schema, change.table.name) {
+                ("shop", _) => {
+                    let words = words(change);
+                    let place = seen.logged.entry(server.id).or_default().len();
+                    seen.logged_places.insert((server.id, words.clone()), place);
+                    let logged = seen.logged.entry(server.id).or_default();
+                    logged.push((group.gtid, words));
+                }
+                ("binpulse", "heartbeat") => {
+                    let Some(after) = &change.after else { continue };
+                    let count = seen.user_groups.get(&server.id).copied().unwrap_or_default();
+                    seen.heartbeats.insert((server.id, after[1].int()), count);
+                }
+                _ => {}
+            }
+        }
+        if group.changes.iter().any(|change| change.table.schema == "shop") {
+            *seen.user_groups.entry(server.id).or_default() += 1;
+        }
+    }
+
+    fn committed(&self, server: &Server, group: &Arc<Group>, author: Option<Author>) {
+        self.tell(|| {
+            let tables: Vec<_> = group.changes.iter().map(|change| change.table.name).collect();
+            format!("{} commits {} of {tables:?}", server.name, group.gtid)
+        });
+        let is_own = group.gtid.source == server.uuid;
+        for change in &group.changes {
+            if change.table.schema == "shop" {
+                self.seen().committed.entry(words(change)).or_insert_with(Instant::now);
+            }
+            if change.table.name == "checkpoint" && is_own {
+                self.saved(change, author);
+            }
+            if let ("lease", Some(after), Some(author)) = (change.table.name, &change.after, author)
+            {
+                let fence = after[1].int();
+                let before = change.before.as_ref().map_or(0, |before| before[1].int());
+                if fence > before {
+                    self.seen().fences.insert(author.process, fence);
+                }
+            }
+        }
+    }
+}
+
+impl Subscriber for Oracle {
+    fn called(&self, process: &Process) {
+        let mut seen = self.seen();
+        let fence = seen.fences.get(&process.number).copied().unwrap_or_default();
+        let newest = seen.published_fence.max(fence);
+        seen.published_fence = newest;
+        drop(seen);
+        if self.leased && fence < newest {
+            let number = process.number;
+            self.is_wrong(format!(
+                "process {number} begins to publish under fence {fence}, behind one of {newest}"
+            ));
+        }
+    }
+
+    fn taken(&self, entry: &BTreeMap<String, String>) {
+        self.seen().messages += 1;
+        let content = match decode(&entry["Message"]) {
+            Ok(content) => content,
+            Err(error) => return self.is_wrong(format!("a message can't be read: {error}")),
+        };
+        let Content::Rows(batch) = content else {
+            return self.tell(|| format!("SNS takes {}", kind(&content)));
+        };
+        let epoch = batch.source.as_ref().map_or(0, |source| source.epoch);
+        let table = batch.table.as_ref().map_or("", |table| table.table.as_str());
+        self.tell(|| {
+            let (first, rows) = (batch.sequence_first, batch.rows.len());
+            format!("SNS takes {rows} rows of {} from {first}", batch.lane)
+        });
+        for row in batch.rows() {
+            let words =
+                format!("{table} {} -> {}", image_words(row.before()), image_words(row.after()));
+            self.row((epoch, batch.lane.clone(), row.number()), words);
+        }
+    }
+}
+
+fn kind(content: &Content) -> &'static str {
+    match content {
+        Content::Canary(proto::Canary { .. }) => "a canary",
+        _ => "another message",
+    }
+}

@@ -1,0 +1,408 @@
+//! One run: a source, a topic, processes of the service, and what befalls them, all by one seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use binpulse::app::{Outcome, Plan, run};
+use binpulse::config::{Environment, load};
+use binpulse::platform::on;
+use tempfile::TempDir;
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::dice::Dice;
+use crate::faults::{self, Fault};
+use crate::machine::{Host, Network, Process};
+use crate::oracle::Oracle;
+use crate::server::{Server, schema};
+use crate::sns::{Sns, Subscriber};
+use crate::workload;
+
+/// When runs begin, microseconds since 1970 UTC.
+const EPOCH_US: i64 = 1_800_000_000_000_000;
+
+/// What a run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anything may befall anything, often at once.
+    Mixed,
+    /// One fault at a time, for long: the verdict must name it.
+    Diagnosis,
+    /// Two processes, one of which stands by.
+    Pair,
+}
+
+/// What the seed decides of the settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) kind: Kind,
+    pub(crate) fifo: bool,
+    pub(crate) lanes: u64,
+    pub(crate) table_store: bool,
+    pub(crate) linger_ms: u64,
+    pub(crate) machines: usize,
+}
+
+impl Setting {
+    fn of(dice: &mut Dice) -> Self {
+        let kind = *dice.pick(&[Kind::Mixed, Kind::Mixed, Kind::Diagnosis, Kind::Pair]);
+        Self {
+            kind,
+            fifo: dice.one_in(2),
+            lanes: *dice.pick(&[1, 1, 3]),
+            table_store: kind == Kind::Pair || dice.one_in(2),
+            linger_ms: *dice.pick(&[0, 20, 200]),
+            machines: if kind == Kind::Pair { 2 } else { 1 },
+        }
+    }
+}
+
+/// Everything of a run.
+pub(crate) struct World {
+    pub(crate) setting: Setting,
+    pub(crate) oracle: Arc<Oracle>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) servers: Vec<Arc<Server>>,
+    pub(crate) sns: Arc<Sns>,
+    pub(crate) wall: Arc<dyn Fn() -> i64 + Send + Sync>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) dice: Dice,
+    folder: TempDir,
+    processes: u64,
+}
+
+/// A machine, and the process on it.
+pub(crate) struct Slot {
+    pub(crate) process: Option<Running>,
+    /// When the next process starts.
+    pub(crate) starts_at: Instant,
+}
+
+/// A process that runs.
+pub(crate) struct Running {
+    pub(crate) process: Arc<Process>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) outcome: JoinHandle<Outcome>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    pub(crate) seed: u64,
+    pub(crate) setting: Setting,
+    pub(crate) simulated: Duration,
+    pub(crate) rows: u64,
+    pub(crate) repeats: u64,
+    pub(crate) saves: u64,
+    pub(crate) processes: u64,
+    pub(crate) digest: u64,
+    pub(crate) wrong: Option<String>,
+}
+
+/// Runs a seed to its end.
+pub(crate) fn simulate(seed: u64, trace: bool) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let living = async {
+        let mut world = World::new(seed, trace);
+        world.live().await;
+        world.report(seed)
+    };
+    let report = LocalSet::new().block_on(&runtime, living);
+    runtime.shutdown_background();
+    report
+}
+
+impl World {
+    fn new(seed: u64, trace: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let setting = Setting::of(&mut dice);
+        let oracle = Oracle::new(setting.fifo, setting.machines > 1, trace);
+        let begun = Instant::now();
+        let wall: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(move || {
+            EPOCH_US + i64::try_from(begun.elapsed().as_micros()).expect("a short run")
+        });
+        let tables = schema();
+        let server = |name, id, dice| {
+            Server::new((name, id), &tables, Arc::clone(&oracle) as _, Arc::clone(&wall), dice)
+        };
+        let servers = vec![server("db1", 1, dice.fork())];
+        let sns = Sns::new(setting.fifo, Arc::clone(&oracle) as Arc<dyn Subscriber>, dice.fork());
+        let slots = (0..setting.machines)
+            .map(|_| Slot { process: None, starts_at: Instant::now() })
+            .collect();
+        oracle.tell(|| format!("seed {seed}: {setting:?}"));
+        Self {
+            setting,
+            oracle,
+            network: Network::new(dice.fork()),
+            servers,
+            sns,
+            wall,
+            slots,
+            dice,
+            folder: tempfile::tempdir().expect("a folder"),
+            processes: 0,
+        }
+    }
+
+    /// The server that takes the users' writes.
+    pub(crate) fn primary(&self) -> &Arc<Server> {
+        &self.servers[0]
+    }
+
+    fn plan(&self, machine: usize) -> Plan {
+        let Setting { fifo, lanes, table_store, linger_ms, .. } = self.setting;
+        let hosts: Vec<_> = self.servers.iter().map(|it| format!("{}:3306", it.name)).collect();
+        let topic =
+            format!("arn:aws:sns:eu-west-1:000000000000:t{}", if fifo { ".fifo" } else { "" });
+        let path = self.folder.path().join(format!("checkpoint-{machine}"));
+        let password = self.folder.path().join("password");
+        std::fs::write(&password, "secret").expect("room");
+        let flags: Vec<(&'static str, String)> = vec![
+            ("stream.name", "sim".to_owned()),
+            ("source.hosts", hosts.join(",")),
+            ("source.user", "binpulse".to_owned()),
+            ("source.password", password.to_string_lossy().into_owned()),
+            ("source.tls", "off".to_owned()),
+            ("source.start", "earliest".to_owned()),
+            ("source.start_patience", "20s".to_owned()),
+            ("source.report_host", format!("machine{machine}")),
+            ("sink.kind", "sns".to_owned()),
+            ("sns.topic", topic),
+            ("sns.request_timeout", if self.setting.machines > 1 { "2s" } else { "5s" }.to_owned()),
+            ("source.heartbeat_period", "500ms".to_owned()),
+            ("heartbeat.interval", "2s".to_owned()),
+            ("heartbeat.write_deadline", "1s".to_owned()),
+            ("canary.interval", "5s".to_owned()),
+            ("message.lanes", lanes.to_string()),
+            ("message.linger_max", format!("{linger_ms}ms")),
+            ("checkpoint.store", if table_store { "table" } else { "file" }.to_owned()),
+            ("checkpoint.path", path.to_string_lossy().into_owned()),
+            ("checkpoint.interval", "200ms".to_owned()),
+            ("ha.enabled", (self.setting.machines > 1).to_string()),
+            ("http.listen", "127.0.0.1:0".to_owned()),
+        ];
+        let values = load(None, &Environment::new(), &flags, &|_| Ok("secret".to_owned()));
+        let values = values.unwrap_or_else(|errors| panic!("{errors:?}"));
+        Plan::new(&values).unwrap_or_else(|errors| panic!("{errors:?}"))
+    }
+
+    /// Starts a process on this machine.
+    fn start(&mut self, machine: usize) {
+        self.processes += 1;
+        let number = self.processes;
+        let process = Process::new(
+            (machine, number),
+            &self.network,
+            &self.servers,
+            &self.sns,
+            &self.wall,
+            self.dice.fork(),
+        );
+        self.oracle.tell(|| format!("process {number} starts on machine {machine}"));
+        let stop = CancellationToken::new();
+        let running = Box::pin(run(self.plan(machine), stop.clone()));
+        let outcome = tokio::task::spawn_local(on(Arc::new(Host(Arc::clone(&process))), running));
+        self.slots[machine].process = Some(Running { process, stop, outcome });
+    }
+
+    /// Starts what is to be started, and takes note of what has ended.
+    async fn tend(&mut self) {
+        for machine in 0..self.slots.len() {
+            let slot = &mut self.slots[machine];
+            match &mut slot.process {
+                None => {
+                    if Instant::now() >= slot.starts_at {
+                        self.start(machine);
+                    }
+                }
+                Some(running) if running.outcome.is_finished() => {
+                    let outcome = (&mut running.outcome).await;
+                    let number = running.process.number;
+                    slot.process = None;
+                    slot.starts_at = Instant::now() + Duration::from_secs(2);
+                    self.oracle.tell(|| format!("process {number} has ended: {outcome:?}"));
+                    if !matches!(
+                        outcome,
+                        Ok(Outcome::Unavailable | Outcome::Stopped | Outcome::StoppedInHaste)
+                    ) {
+                        self.oracle.is_wrong(format!("process {number} has ended: {outcome:?}"));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Kills a process, wherever it is.
+    pub(crate) fn kill(&mut self, machine: usize, down: Duration) {
+        let slot = &mut self.slots[machine];
+        if let Some(running) = slot.process.take() {
+            self.oracle.tell(|| format!("process {} is killed", running.process.number));
+            running.process.kill();
+            // What it held is let go first.
+            slot.starts_at = Instant::now() + down.max(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets time go by, and looks at everything each second; whether all is well so far.
+    pub(crate) async fn pass(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.tend().await;
+            self.look();
+            if self.oracle.wrong().is_some() {
+                return false;
+            }
+            let next = Instant::now() + Duration::from_secs(1);
+            tokio::time::sleep_until(next.min(until)).await;
+        }
+        true
+    }
+
+    fn look(&mut self) {
+        let server = self.primary().id;
+        for slot in &self.slots {
+            let Some(running) = &slot.process else { continue };
+            if let Some(status) = running.process.status() {
+                self.oracle.shown(&running.process, server, &status);
+            }
+        }
+        if let Some(panic) = crate::take_panic() {
+            self.oracle.is_wrong(format!("a panic: {panic}"));
+        }
+    }
+
+    /// The verdict of the process that runs the stream.
+    pub(crate) fn verdict(&self) -> Option<(String, serde_json::Value)> {
+        let running = self.slots.iter().filter_map(|slot| slot.process.as_ref());
+        let shown = running.filter_map(|running| running.process.status());
+        let mut shown = shown.filter(|status| status["lease"]["role"] != "standby");
+        let verdict = shown.next()?["verdict"].take();
+        Some((verdict["state"].as_str().unwrap_or_default().to_owned(), verdict))
+    }
+
+    async fn live(&mut self) {
+        let working = workload::Work::start(&self.servers, self.dice.fork());
+        match self.setting.kind {
+            Kind::Mixed | Kind::Pair => self.storm().await,
+            Kind::Diagnosis => self.diagnose().await,
+        }
+        faults::heal(self);
+        self.settle(&working).await;
+        drop(working);
+    }
+
+    /// Faults of every kind, at random.
+    async fn storm(&mut self) {
+        let until = Instant::now() + Duration::from_secs(self.dice.between(20, 90));
+        while Instant::now() < until {
+            let pause = self.dice.between(50, 6_000);
+            if !self.pass(Duration::from_millis(pause)).await {
+                return;
+            }
+            // Between any two of its steps.
+            for _ in 0..self.dice.below(60) {
+                tokio::task::yield_now().await;
+            }
+            let fault = Fault::any(&mut self.dice, self.setting.machines);
+            fault.befall(self);
+        }
+    }
+
+    /// A fault alone, as long as it takes to be named.
+    async fn diagnose(&mut self) {
+        if !self.pass(Duration::from_secs(40)).await {
+            return;
+        }
+        let fault = *self.dice.pick(faults::NAMED);
+        self.oracle.tell(|| format!("from here on: {fault:?}"));
+        fault.begin(self);
+        if !self.pass(Duration::from_mins(1)).await {
+            return;
+        }
+        let (state, verdict) = self.verdict().unwrap_or_default();
+        self.oracle.tell(|| format!("the verdict is {state}"));
+        if !fault.may_be_called().contains(&state.as_str()) {
+            let sentence = &verdict["sentence"];
+            self.oracle.is_wrong(format!("{fault:?} for a minute is called {state}: {sentence}"));
+        }
+        if fault == Fault::DumpLoses {
+            // What the source itself has lost never arrives, and is to be told of.
+            faults::heal(self);
+            self.oracle.forgive();
+            if !self.pass(Duration::from_secs(10)).await {
+                return;
+            }
+            let (_, verdict) = self.verdict().unwrap_or_default();
+            if verdict["unaccounted_transactions"].as_u64() == Some(0) {
+                self.oracle.is_wrong("transactions were lost, and nothing tells".to_owned());
+            }
+        }
+    }
+
+    /// All is healed: everything arrives, and the verdict says that all is well.
+    async fn settle(&mut self, working: &workload::Work) {
+        self.oracle.tell(|| "all is healed".to_owned());
+        if !self.pass(Duration::from_secs(45)).await {
+            return;
+        }
+        working.stop().await;
+        let until = Instant::now() + Duration::from_mins(2);
+        let server = self.primary().id;
+        while !self.oracle.missing(server).is_empty() && Instant::now() < until {
+            if !self.pass(Duration::from_secs(1)).await {
+                return;
+            }
+        }
+        if !self.pass(Duration::from_secs(30)).await {
+            return;
+        }
+        let (state, verdict) = self.verdict().unwrap_or_default();
+        self.oracle.tell(|| format!("the verdict is {state}"));
+        if !["quiet", "live"].contains(&state.as_str()) {
+            let sentence = &verdict["sentence"];
+            self.oracle.is_wrong(format!("all is healed, and is called {state}: {sentence}"));
+            return;
+        }
+        self.stop().await;
+        self.oracle.finish(server);
+        if let Some(panic) = crate::take_panic() {
+            self.oracle.is_wrong(format!("a panic: {panic}"));
+        }
+    }
+
+    async fn stop(&mut self) {
+        for slot in &mut self.slots {
+            let Some(running) = slot.process.take() else { continue };
+            running.stop.cancel();
+            let ended = tokio::time::timeout(Duration::from_mins(1), running.outcome).await;
+            let number = running.process.number;
+            self.oracle.tell(|| format!("process {number} was stopped: {ended:?}"));
+            if !matches!(ended, Ok(Ok(Outcome::Stopped))) {
+                self.oracle.is_wrong(format!("process {number} was told to stop: {ended:?}"));
+            }
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+
+    fn report(&self, seed: u64) -> Report {
+        let (rows, repeats, saves) = self.oracle.counts();
+        Report {
+            seed,
+            setting: self.setting.clone(),
+            simulated: self.oracle.elapsed(),
+            rows,
+            repeats,
+            saves,
+            processes: self.processes,
+            digest: self.oracle.digest(),
+            wrong: self.oracle.wrong(),
+        }
+    }
+}

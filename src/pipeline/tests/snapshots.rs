@@ -27,8 +27,8 @@ use crate::pack::{Config as PackConfig, Packer, Sequences};
 use crate::pipeline::ControlMessages;
 use crate::pipeline::flow::{Flow, FlowConfig};
 use crate::snapshot::{
-    Ask, Bound, Chunk, ChunkPart, ChunkRows, Opened, Order, Progress, Request, TableProgress,
-    Taken, Target,
+    Ask, Bound, Chunk, ChunkPart, ChunkRows, Opened, Order, Progress, RESTARTS_MAX, Request,
+    TableProgress, Taken, Target,
 };
 use crate::source::Start;
 use crate::telemetry::snapshot::{ChunkDiscard, SnapshotState, SnapshotTableState};
@@ -842,4 +842,113 @@ proptest! {
         world.settle_all(&mut dice);
         world.check();
     }
+}
+
+/// Rows of the first table, published, with its first chunk read.
+fn begun() -> (World, Dice) {
+    let (mut world, mut dice) = (World::new(1, true), Dice(1));
+    world.stock(&mut dice);
+    let keys: Vec<_> = (1..=8).map(key).collect();
+    world.transaction(|world| {
+        world.source[0].clear();
+        world.made.statement("TRUNCATE TABLE t");
+    });
+    world.transaction(|world| {
+        world.made.begin();
+        for key in &keys {
+            world.made.inserts("t", &[(key, "x")]);
+            world.source[0].insert(key.clone(), "x".to_owned());
+        }
+        world.made.commit();
+    });
+    world.begin(false, None);
+    world.read_until_begun(&mut dice);
+    (world, dice)
+}
+
+impl World {
+    /// One transaction, or statement, and its way to the flow.
+    fn transaction(&mut self, write: impl FnOnce(&mut Self)) {
+        let (offset, first) = (self.made.end, self.made.events.len());
+        write(self);
+        self.transactions.push((offset, self.made.events[first..].to_vec()));
+        while self.deliver() {}
+    }
+
+    /// A row goes to another key, and the log tells nothing else of it.
+    fn moves(&mut self, table: usize, from: &str, to: &str) {
+        self.transaction(|world| {
+            world.made.begin();
+            world.made.moves(TABLES[table], from, to);
+            world.made.commit();
+        });
+    }
+
+    fn read_until_begun(&mut self, dice: &mut Dice) {
+        self.may_stop = false;
+        for _ in 0..100 {
+            if self.look().expect("a snapshot").tables[0].is_begun() {
+                return;
+            }
+            self.read(dice);
+        }
+        panic!("no chunk is taken: {:?}", self.look());
+    }
+}
+
+#[test]
+fn a_row_that_moves_in_part_begins_its_table_anew_and_no_other_and_at_last_ends_it() {
+    let (mut world, mut dice) = begun();
+    let first = |world: &mut World| world.look().expect("a snapshot").tables[0].clone();
+    // Of a table that is not read
+    world.moves(1, &key(1), &key(2));
+    assert!(first(&mut world).is_begun());
+    for time in 0..RESTARTS_MAX {
+        world.moves(0, &key(8), &key(0));
+        assert!(
+            !first(&mut world).is_begun(),
+            "the old key was not read, and the new one was: {time}"
+        );
+        world.moves(0, &key(0), &key(8));
+        assert!(!first(&mut world).is_begun());
+        world.reading = Reading::default();
+        world.read_until_begun(&mut dice);
+    }
+    world.moves(0, &key(8), &key(0));
+    let ended = first(&mut world);
+    assert_eq!(ended.state, SnapshotTableState::Abandoned, "{ended:?}");
+}
+
+#[test]
+fn so_many_chunks_wait_for_their_place_and_the_next_one_is_given_back() {
+    let (mut world, _) = begun();
+    let order_of = |world: &mut World| {
+        let (reply, mut opened) = oneshot::channel();
+        world.ask(Ask::Open { target: Arc::clone(&world.targets[0]), reply });
+        let opened = opened.try_recv().expect("between two transactions");
+        let (window, server) = (opened.window, opened.armed.server);
+        let chunk = Chunk {
+            table: 0,
+            window,
+            target: Arc::clone(&world.targets[0]),
+            rows: ChunkRows::of_texts(&table(0).columns, &[], false),
+            part: ChunkPart::After(None),
+            order: "a".into(),
+            is_ascending: true,
+            server,
+            // Behind all that has come.
+            upto: Position::new("log.000002", 4),
+            read_at_us: 1,
+        };
+        let (reply, taken) = oneshot::channel();
+        world.ask(Ask::Take { chunk: Box::new(chunk), reply });
+        taken
+    };
+    let mut waiting: Vec<_> = (0..64).map(|_| order_of(&mut world)).collect();
+    let is_waiting = |taken: &mut Receiver<Result<Taken, ChunkDiscard>>| {
+        matches!(taken.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    };
+    assert!(waiting.iter_mut().all(is_waiting));
+    let last = order_of(&mut world).try_recv().expect("answered at once");
+    assert!(matches!(last, Err(ChunkDiscard::OutOfOrder)), "{last:?}");
 }

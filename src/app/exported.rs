@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::controls;
 use super::findings::Findings;
 use super::freshness::round_trips;
 use super::label_values::label_values;
@@ -18,8 +19,8 @@ use crate::sink::{Health, intake};
 use crate::source::Liveness;
 use crate::telemetry::{Metrics, metrics};
 
-/// Every series that the service of `plan` exports, as of the first scrape; a family that has none yet,
-/// such as of what an operator holds back, has one with empty labels.
+/// Every series that the service of `plan` exports, as of the first scrape; and of what an operator holds
+/// back, of which there is none yet, one with empty labels.
 #[cfg(feature = "testing")]
 pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
     let (reporter, _) = watch::queue();
@@ -46,8 +47,9 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
         lease: &Lease::new(plan).control(),
     };
     let mut sources = parts.sources(plan);
+    let held = controls::families(&Arc::default(), &freshness_state).map(|family| family.name);
     for family in &mut sources.more {
-        if (family.read)().is_empty() {
+        if held.contains(&family.name) {
             let sample = family.labels.iter().map(|label| (*label, String::new())).collect();
             family.read = Arc::new(move || vec![(Vec::clone(&sample), 0.0)]);
         }

@@ -361,7 +361,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     fn canary(&mut self, number: u64, canary: &proto::Canary) {
         let now = self.now();
-        self.canaries.sharing.came(canary, now);
+        self.canaries.sharing.came(canary, now, self.parts.config.waits.first);
         for (key, sequence_next) in watermarks(canary) {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.order.watermark(sequence_next, now);

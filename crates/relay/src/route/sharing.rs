@@ -20,6 +20,8 @@ const WINDOW: u64 = 16;
 /// Of these at least so many are missing, in so many places.
 const MISSING_MIN: usize = 4;
 const RUNS_MIN: usize = 3;
+/// Canaries that are kept of each path, at most.
+const KEPT_MAX: usize = 5_000;
 /// Rows of one canary, at most.
 const ROWS_MAX: u64 = 3;
 
@@ -43,15 +45,15 @@ struct Came {
 }
 
 impl Sharing {
-    /// A canary has come.
-    pub(super) fn came(&mut self, canary: &proto::Canary, now: Duration) {
+    /// A canary has come. Others may be late for as long as `wait`.
+    pub(super) fn came(&mut self, canary: &proto::Canary, now: Duration, wait: Duration) {
         let Some(batch) = canary.batch.as_ref().filter(|_| canary.number > 0) else { return };
         let (stream, epoch) = stream_of(canary);
         let lane = format!("{} {}", canary.path, canary.phase().as_str_name()).into();
         let path = LaneKey { stream: stream.into(), epoch, lane };
         if self.paths.len() < LANES_MAX || self.paths.contains_key(&path) {
             let numbers = self.paths.entry(path).or_default();
-            numbers.came(canary.number, batch.sequence_first, now);
+            numbers.came(canary.number, batch.sequence_first, now, wait);
         }
     }
 
@@ -63,22 +65,28 @@ impl Sharing {
 }
 
 impl Numbers {
-    fn came(&mut self, number: u64, row: u64, at: Duration) {
+    fn came(&mut self, number: u64, row: u64, at: Duration, wait: Duration) {
         let place = self.0.partition_point(|came| came.number < number);
         if self.0.get(place).is_none_or(|came| came.number != number) {
             self.0.insert(place, Came { number, row, at });
         }
         // The one in front of the window stays: what is missing behind it is told by it.
-        let newest = self.0.back().map_or(0, |came| came.number);
-        while self.0.get(1).is_some_and(|second| second.number.saturating_add(WINDOW) <= newest) {
+        let last = self.last(at, wait).unwrap_or_default();
+        while self.0.len() > KEPT_MAX
+            || self.0.get(1).is_some_and(|second| second.number.saturating_add(WINDOW) <= last)
+        {
             self.0.pop_front();
         }
     }
 
-    fn missing(&self, now: Duration, wait: Duration) -> Option<Vec<u64>> {
-        // What stands in front of a canary that came long ago is not late any more.
+    /// The newest number that came so long ago that nothing in front of it is late any more.
+    fn last(&self, now: Duration, wait: Duration) -> Option<u64> {
         let is_old = |came: &&Came| now >= came.at.saturating_add(wait);
-        let last = self.0.iter().rev().find(is_old)?.number;
+        self.0.iter().rev().find(is_old).map(|came| came.number)
+    }
+
+    fn missing(&self, now: Duration, wait: Duration) -> Option<Vec<u64>> {
+        let last = self.last(now, wait)?;
         let from = last.saturating_sub(WINDOW - 1);
         let (mut missing, mut runs) = (Vec::new(), 0);
         for (before, behind) in self.0.iter().zip(self.0.iter().skip(1)) {
@@ -106,7 +114,7 @@ mod tests {
     fn of(came: impl IntoIterator<Item = u64>) -> Numbers {
         let mut numbers = Numbers::default();
         for number in came {
-            numbers.came(number, number * 3, Duration::from_secs(number));
+            numbers.came(number, number * 3, Duration::from_secs(number), WAIT);
         }
         numbers
     }
@@ -119,8 +127,27 @@ mod tests {
         assert_eq!(missing, [113, 115, 117, 119, 121, 123, 125, 127]);
         // The other one gives them back.
         let mut numbers = numbers;
-        (101..130).for_each(|number| numbers.came(number, number * 3, LATER));
+        (101..130).for_each(|number| numbers.came(number, number * 3, LATER, WAIT));
         assert_eq!(numbers.missing(LATER + LATER, WAIT), None);
+    }
+
+    #[test]
+    fn many_canaries_may_come_while_one_is_still_late_and_few_are_kept() {
+        let mut numbers = Numbers::default();
+        let found = (0..2_000_u64).filter(|number| number % 2 == 0).find_map(|number| {
+            let now = Duration::from_millis(number * 100);
+            numbers.came(number, number * 3, now, WAIT);
+            numbers.missing(now, WAIT)
+        });
+        assert_eq!(found, Some(vec![1, 3, 5, 7]));
+        for number in 2_000..60_000 {
+            numbers.came(number, number * 3, Duration::from_millis(number * 100), WAIT);
+        }
+        assert!(numbers.0.len() < 700, "{} in a minute and the window", numbers.0.len());
+        for number in 60_000..66_000 {
+            numbers.came(number, number * 3, Duration::from_hours(2), WAIT);
+        }
+        assert!(numbers.0.len() <= KEPT_MAX);
     }
 
     #[test]
@@ -139,7 +166,7 @@ mod tests {
     fn canaries_that_were_never_published_are_no_sharing() {
         let mut numbers = Numbers::default();
         for (canary, number) in (1..100).zip((1..200).step_by(2)) {
-            numbers.came(number, canary * ROWS_MAX, Duration::ZERO);
+            numbers.came(number, canary * ROWS_MAX, Duration::ZERO, WAIT);
         }
         assert_eq!(numbers.missing(LATER, WAIT), None);
     }
@@ -153,9 +180,8 @@ mod tests {
         ) {
             let mut numbers = Numbers::default();
             for number in &came {
-                numbers.came(*number, number.saturating_mul(ROWS_MAX), Duration::ZERO);
+                numbers.came(*number, number.saturating_mul(ROWS_MAX), Duration::ZERO, WAIT);
             }
-            prop_assert!(numbers.0.len() as u64 <= WINDOW + 1);
             for number in numbers.missing(Duration::MAX, WAIT).unwrap_or_default() {
                 prop_assert!(!came.contains(&number));
             }
@@ -168,7 +194,7 @@ mod tests {
                 let mut numbers = Numbers::default();
                 let of_mine = |(half, _): &(&bool, u64)| usize::from(**half) == mine;
                 halves.iter().zip(1_u64..).filter(of_mine).any(|(_, number)| {
-                    numbers.came(number, number * ROWS_MAX, Duration::ZERO);
+                    numbers.came(number, number * ROWS_MAX, Duration::ZERO, WAIT);
                     numbers.missing(LATER, WAIT).is_some()
                 })
             });

@@ -243,12 +243,12 @@ async fn a_graceful_restart_loses_no_canary(bed: Bed) -> Outcome {
         queue.attributes.insert("Policy".to_owned(), policy.to_owned());
     }
     let mut settings = settings(&mysqld, &endpoint, &topic, format!("billing={queue}"));
-    let slower = [("canary.deadline", "6s"), ("canary.interval", "1s")];
+    let slower = [("canary.deadline", "15s"), ("canary.interval", "1s")];
     settings.retain(|(key, _)| !slower.iter().any(|(other, _)| other == key));
     settings.extend(slower.map(|(key, value)| (key, value.to_owned())));
     let of_probe = [
         ("probe.queue", probed),
-        ("probe.deadline", "6s".to_owned()),
+        ("probe.deadline", "15s".to_owned()),
         ("sns.endpoint_url", endpoint.url()),
         ("sns.region", Standin::REGION.to_owned()),
     ];

@@ -283,16 +283,15 @@ async fn serve(
     let status = Box::new(move || status.status());
     let shown = recorder.clone();
     let history = Box::new(move || Answer::json(&shown.document()));
-    let (beats, counts) = (loops.clone(), Arc::clone(&metrics));
+    let http = TaskGroup::new("http");
+    let supervisor = Supervisor::new(&http.tasks, &loops, &metrics);
     let endpoints = Endpoints { metrics, loops, readiness, status, history, switch, digests };
     let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     let bound =
         bound.map_err(|error| format!("http.listen: can't listen on {address}: {error}"))?;
-    let http = TaskGroup::new("http");
     http.tasks.spawn(platform::part(bound.run(http.stop.clone())));
     // To the very end: how a stop went is a part of it.
-    let supervisor = Supervisor::new(&http.tasks, &beats, &counts);
     supervisor.keep(Task::History, &http.stop, move |stop| {
         recorder.clone().keep(Arc::clone(&desk), stop)
     });

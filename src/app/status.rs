@@ -31,7 +31,6 @@ use crate::telemetry::{Conclusion, Metrics, StatusSource};
 const RECENT_MAX: usize = 6;
 
 /// Everything that the document is made from.
-#[derive(Clone)]
 pub(super) struct StatusBuilder {
     pub(super) plan: Arc<Plan>,
     pub(super) state: State,
@@ -85,7 +84,7 @@ impl StatusSource for StatusBuilder {
             verdict: verdict(&self.view.read(), now),
             source,
             findings: self.findings.shown(),
-            progress: self.progress(),
+            progress: self.progress(now),
             heartbeat,
             canary,
             paths,
@@ -104,18 +103,16 @@ impl StatusSource for StatusBuilder {
 }
 
 impl StatusBuilder {
-    fn progress(&self) -> status::Progress {
+    fn progress(&self, now: Instant) -> status::Progress {
         let progress = self.freshness_state.progress();
         let ops = ["insert", "update", "delete"];
         let changes = ops.iter().map(|op| self.metrics.changes_published_total.of(op).get());
-        let since =
-            || self.freshness_state.since_commit_us(progress.newest_commit_us, platform::now());
+        let since = || self.freshness_state.since_commit_us(progress.newest_commit_us, now);
         #[expect(clippy::cast_precision_loss, reason = "an age, not an identity")]
         let age = (progress.newest_commit_us > 0).then(|| since().max(0) as f64 / 1e6);
-        let now = platform::now();
         let waited = self.health.snapshot(now).oldest_unsettled;
         let lag = self.freshness_state.lag(&progress, waited, now);
-        let (margin, expiry) = self.freshness_state.purge().told(platform::now()).unzip();
+        let (margin, expiry) = self.freshness_state.purge().told(now).unzip();
         status::Progress {
             purge_margin_seconds: seconds(margin),
             log_expiry_seconds: seconds(expiry),

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::service::{Service, now_us};
+use super::service::{Service, show};
 use super::snapshot::ascii;
 use super::{Exit, flags};
 use crate::config::{Kind, Value};
 use crate::control;
+use crate::platform::wall_us;
 use crate::telemetry::duration;
 use crate::telemetry::http::{CONTROL_HEADER, CONTROL_PATH};
 use crate::telemetry::status::{ControlState, ControlStatus};
@@ -97,19 +98,18 @@ fn by() -> Arg {
     Arg::new("by").long("by").value_name("NAME").help(help)
 }
 
+fn reason() -> Arg {
+    let help = "Why, for the log, /status and consumers";
+    Arg::new("reason").long("reason").value_name("TEXT").required(true).help(help)
+}
+
 /// The command `suppress`.
 pub(super) fn suppress_command() -> Command {
     let command = Command::new("suppress")
         .about("Stop publishing rows of tables: the kill switch")
         .long_about(SUPPRESS_LONG_ABOUT)
         .arg(pattern())
-        .arg(
-            Arg::new("reason")
-                .long("reason")
-                .value_name("TEXT")
-                .required(true)
-                .help("Why, for the log, /status and consumers"),
-        )
+        .arg(reason())
         .arg(by());
     flags::with_settings(command, flags::ASKS)
 }
@@ -127,13 +127,7 @@ pub(super) fn pause_command() -> Command {
                 .default_value("1h")
                 .help("After this time it ends by itself, such as 30m"),
         )
-        .arg(
-            Arg::new("reason")
-                .long("reason")
-                .value_name("TEXT")
-                .required(true)
-                .help("Why, for the log, /status and consumers"),
-        )
+        .arg(reason())
         .arg(by());
     flags::with_settings(command, flags::ASKS)
 }
@@ -184,13 +178,14 @@ pub(super) fn suppress(matches: &ArgMatches) -> Exit {
         reason: text(matches, "reason"),
         by: who(matches),
     };
-    tell(matches, &command, Some(&is_saved))
+    tell(matches, &command, is_saved)
 }
 
 /// Pauses.
 pub(super) fn pause(matches: &ArgMatches) -> Exit {
     let given = text(matches, "for");
-    let kind = Kind::Duration(1_000, 7 * 24 * 3_600_000);
+    let most = u64::try_from(control::PAUSE_MAX.as_millis()).unwrap_or(u64::MAX);
+    let kind = Kind::Duration(1_000, most);
     let Some(Value::Duration(lasting)) = kind.parse(&given) else {
         return complain(&format!("--for = {given}: expected {kind}"), Exit::Usage);
     };
@@ -200,7 +195,7 @@ pub(super) fn pause(matches: &ArgMatches) -> Exit {
         reason: text(matches, "reason"),
         by: who(matches),
     };
-    tell(matches, &command, Some(&is_saved))
+    tell(matches, &command, is_saved)
 }
 
 fn is_saved(all: &[ControlStatus], pattern: &str) -> bool {
@@ -212,7 +207,7 @@ pub(super) fn release(matches: &ArgMatches) -> Exit {
     let (send, give_up) = (matches.get_flag("send"), matches.get_flag("give-up"));
     let pattern = text(matches, "pattern");
     let command = control::Command::Release { pattern, send, give_up, by: who(matches) };
-    tell(matches, &command, Some(&is_released))
+    tell(matches, &command, is_released)
 }
 
 /// It is gone, or its rows are being sent, and that is saved.
@@ -245,10 +240,10 @@ pub(super) fn controls(matches: &ArgMatches) -> Exit {
 }
 
 /// Whether what was asked for is so, and saved.
-type IsDone = dyn Fn(&[ControlStatus], &str) -> bool;
+type IsDone = fn(&[ControlStatus], &str) -> bool;
 
 /// Tells the service, and waits until it is so.
-fn tell(matches: &ArgMatches, command: &control::Command, is_done: Option<&IsDone>) -> Exit {
+fn tell(matches: &ArgMatches, command: &control::Command, is_done: IsDone) -> Exit {
     let Some(values) = flags::load(matches) else { return Exit::Usage };
     let header = match serde_json::to_string(command) {
         Ok(json) => ascii(&json),
@@ -260,13 +255,8 @@ fn tell(matches: &ArgMatches, command: &control::Command, is_done: Option<&IsDon
     };
     match service.tell(CONTROL_PATH, &[(CONTROL_HEADER, &header)]) {
         Ok(answer) if answer.code == 200 => print!("{}", answer.body),
-        Ok(answer) => {
-            eprint!("{}", answer.body);
-            return Exit::Failed;
-        }
-        Err(error) => return complain(&error, Exit::Failed),
+        refused => return show(refused),
     }
-    let Some(is_done) = is_done else { return Exit::Done };
     let (pattern, began) = (text(matches, "pattern"), Instant::now());
     while began.elapsed() < SAVED_WITHIN {
         match ask(&service) {
@@ -299,7 +289,7 @@ fn print(all: &[ControlStatus], is_json: bool) {
         println!("nothing is held back");
     }
     for control in all.iter().filter(|_| !is_json) {
-        println!("{}", line(control, now_us()));
+        println!("{}", line(control, wall_us()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{ArgMatches, Command};
 
-use super::service::Service;
+use super::service::{Service, show};
 use super::{Exit, flags};
 
 const LONG_ABOUT: &str = "\
@@ -33,13 +33,6 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     };
     match service.ask("/healthz") {
         Ok(answer) if answer.code == 200 => Exit::Done,
-        Ok(answer) => {
-            eprint!("{}", answer.body);
-            Exit::Failed
-        }
-        Err(error) => {
-            eprintln!("binpulse: {error}");
-            Exit::Failed
-        }
+        sick => show(sick),
     }
 }

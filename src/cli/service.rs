@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -17,12 +16,6 @@ use super::{Exit, runtime};
 use crate::config::Values;
 use crate::local_http::{self, Answer, exchange_over};
 use crate::telemetry::http::chain;
-
-/// Microseconds since 1970 UTC: what a service tells is dated so.
-pub(super) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
 
 /// Whom to ask, and how.
 pub(super) struct Service {

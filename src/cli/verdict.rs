@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
-use super::service::{Service, now_us};
+use super::service::Service;
 use super::{Exit, flags, style, terminal};
 use crate::telemetry::words::Grade;
 
@@ -103,7 +103,7 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
     }
     match ask(&service) {
         Ok(status) if io::stdout().is_terminal() => {
-            print(&fitted(&terminal::status(&status, now_us(), only)))
+            print(&fitted(&terminal::status(&status, crate::platform::wall_us(), only)))
         }
         Ok(status) => print(&format!("{status}\n")),
         Err(error) => complain(error),
@@ -132,7 +132,7 @@ fn watch(service: &Service, only: Option<&str>) -> Exit {
         let text = match ask(service) {
             Ok(status) => {
                 let text = if is_terminal {
-                    terminal::status(&status, now_us(), only)
+                    terminal::status(&status, crate::platform::wall_us(), only)
                 } else {
                     format!("{status}\n")
                 };

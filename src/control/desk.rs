@@ -17,7 +17,7 @@ use crate::telemetry::status::{ControlKind, ControlState, ControlStatus};
 /// Commands that wait for the loop: a person gives few.
 const ORDERS_MAX: usize = 256;
 /// Longest pause where it is not known how long the source keeps its logs, and of all.
-const PAUSE_MAX: Duration = Duration::from_hours(7 * 24);
+pub const PAUSE_MAX: Duration = Duration::from_hours(7 * 24);
 /// Part of the logs' expiry that must be left when a pause ends: its rows are read and sent in that time.
 const PURGE_MARGIN_MIN: f64 = 0.25;
 
@@ -427,12 +427,7 @@ impl Inner {
             .map_or(PAUSE_MAX, |expiry| expiry.mul_f64(1.0 - PURGE_MARGIN_MIN).min(PAUSE_MAX));
         if seconds == 0 || seconds > bound.as_secs() {
             let most = duration(bound.as_secs_f64());
-            let kept = self.expiry.map_or_else(String::new, |expiry| {
-                format!(
-                    " (the source keeps its binary logs for {})",
-                    duration(expiry.as_secs_f64())
-                )
-            });
+            let kept = self.kept().map_or_else(String::new, |kept| format!(" ({kept})"));
             return Err(format!(
                 "a pause can last from 1 s to {most}{kept}: {seconds} s were asked for"
             ));
@@ -441,18 +436,19 @@ impl Inner {
         Ok(now_us.saturating_add(micros))
     }
 
+    /// How long the source keeps its logs, in words; `None`: not known.
+    fn kept(&self) -> Option<String> {
+        let kept = duration(self.expiry?.as_secs_f64());
+        Some(format!("the source keeps its binary logs for {kept}"))
+    }
+
     fn paused_words(&self, pattern: &str, seconds: u64) -> String {
         #[expect(clippy::cast_precision_loss, reason = "a duration to be read")]
         let lasts = duration(seconds as f64);
-        let kept = self.expiry.map_or_else(
-            || {
-                "the source purges its binary logs by hand, or it is not known yet when: see to it that they last"
-                    .to_owned()
-            },
-            |expiry| {
-                format!("the source keeps its binary logs for {}", duration(expiry.as_secs_f64()))
-            },
-        );
+        let kept = self.kept().unwrap_or_else(|| {
+            "the source purges its binary logs by hand, or it is not known yet when: see to it that they last"
+                .to_owned()
+        });
         format!(
             "rows of {pattern} wait from here on, for {lasts} at most: then, or with `binpulse release`, \
              they are read from the source's binary logs and sent; {kept}"

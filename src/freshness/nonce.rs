@@ -1,7 +1,6 @@
 //! Values that canaries carry so that a forged echo is known.
 
 use std::fmt;
-use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
@@ -17,24 +16,10 @@ const BYTES: usize = 16;
 pub struct Nonces([u8; 32]);
 
 impl Nonces {
-    /// Of a secret that is made here: random bytes of the system's; where it has none to give, of the
-    /// hasher's keys, which are.
+    /// Of a secret that is made here.
     pub fn random() -> Self {
         let mut secret = [0; 32];
-        #[cfg(feature = "testing")]
-        if platform::current().is_some() {
-            for part in secret.chunks_exact_mut(8) {
-                part.copy_from_slice(&platform::random().to_be_bytes());
-            }
-            return Self(secret);
-        }
-        let random =
-            std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut secret));
-        if random.is_err() {
-            for part in secret.chunks_exact_mut(8) {
-                part.copy_from_slice(&platform::random().to_be_bytes());
-            }
-        }
+        platform::secret(&mut secret);
         Self(secret)
     }
 

@@ -7,9 +7,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::SqlFailure;
 use super::schema::literal;
-use super::{SqlFailure, writer::wall_us};
 use crate::mysql::{Error, Session};
+use crate::platform::wall_us;
 
 /// What a server's uptime must exceed the age of a heartbeat by to have run since.
 const UPTIME_SLACK: Duration = Duration::from_secs(10);

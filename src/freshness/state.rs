@@ -10,12 +10,11 @@ use super::source_clock::SourceClock;
 use super::verdict::accounting::Span;
 use super::verdict::clock_offset::Offset;
 use super::watch::{PurgeMargin, Reporter};
-use super::writer::wall_us;
 use super::{
     CanaryStep, Nonces, Observation, Observer, Phase, Progress, ProgressObserver, Received,
     RoundTrips, Seen,
 };
-use crate::platform;
+use crate::platform::{self, wall_us};
 use crate::telemetry::Metrics;
 
 /// Who else is told how far the loop has got.

@@ -62,5 +62,5 @@ impl Watermark {
 /// By the wall clock of now and the monotonic age.
 fn judged_at_us(certificate: &Certificate, now: Instant) -> i64 {
     let age = now.saturating_duration_since(certificate.evaluated_at).as_micros();
-    super::writer::wall_us().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
+    crate::platform::wall_us().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
 }

@@ -146,7 +146,7 @@ impl Writer {
         } else {
             "SELECT @@server_uuid, @@read_only, @@super_read_only, UNIX_TIMESTAMP(NOW(6)) * 1000000"
         };
-        let (asked, asked_us) = (platform::now(), wall_us());
+        let (asked, asked_us) = (platform::now(), platform::wall_us());
         let rows = self.session.query(sql).await?;
         let took_us = i64::try_from(platform::since(asked).as_micros()).unwrap_or(i64::MAX);
         let row = rows.first();
@@ -188,11 +188,6 @@ fn is_on(text: &str) -> bool {
 
 fn grant_lines(rows: &[crate::mysql::Row]) -> Vec<String> {
     rows.iter().filter_map(|row| row.text(0)).collect()
-}
-
-/// Wall clock, microseconds since 1970 UTC.
-pub(super) fn wall_us() -> i64 {
-    platform::wall_us()
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ impl Saver {
     }
 
     fn begin(&mut self, tracker: &mut Tracker) {
-        let delta = match (self.unsaved.take(), tracker.take_delta(now_us())) {
+        let delta = match (self.unsaved.take(), tracker.take_delta(platform::wall_us())) {
             (Some(mut older), Some(newer)) => {
                 older.merge(newer);
                 older
@@ -139,10 +139,6 @@ impl Saver {
             }
         }
     }
-}
-
-fn now_us() -> i64 {
-    platform::wall_us()
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@
 #[cfg(feature = "testing")]
 mod simulated;
 
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::io::{self, Read};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -67,6 +68,21 @@ pub fn random() -> u64 {
         return machine.random();
     }
     RandomState::new().build_hasher().finish()
+}
+
+/// Fills a secret: random bytes of the system's; where it has none to give, of the hasher's keys, which
+/// are.
+pub fn secret(bytes: &mut [u8; 32]) {
+    #[cfg(feature = "testing")]
+    let is_simulated = current().is_some();
+    #[cfg(not(feature = "testing"))]
+    let is_simulated = false;
+    let read = |bytes: &mut [u8; 32]| File::open("/dev/urandom")?.read_exact(bytes);
+    if is_simulated || read(bytes).is_err() {
+        for part in bytes.chunks_exact_mut(8) {
+            part.copy_from_slice(&random().to_be_bytes());
+        }
+    }
 }
 
 /// A future as one of this process's: to be wrapped around whatever is spawned.

@@ -153,6 +153,20 @@ impl Scene {
         Ok(output)
     }
 
+    /// Waits until both copies equal the source, and nobody misses a row.
+    async fn both_copies_are_whole(&self, bed: &Bed) -> Outcome {
+        let python = Python::start(bed, self, self.rows)?;
+        for table in ["prices", "visits"] {
+            self.until_equal(0, table).await?;
+        }
+        python.end().await?;
+        for copy in &self.copies {
+            let differences = oracle::differences(&self.rig.mysqld, copy, "shop").await?;
+            assert!(differences.is_empty(), "{}", differences.join("\n"));
+        }
+        self.relay_missed_nothing().await
+    }
+
     /// Waits until a copy has of a table what the source has.
     async fn until_equal(&self, copy: usize, table: &str) -> Outcome {
         let give_up = Instant::now() + 2 * SOON;
@@ -305,16 +319,7 @@ async fn suppressed_and_sent(bed: &Bed, topic: Topic) -> Outcome {
     scene.write(5).await?;
     scene.until_released().await?;
     scene.write(5).await?;
-    let python = Python::start(bed, &scene, scene.rows)?;
-    for table in ["prices", "visits"] {
-        scene.until_equal(0, table).await?;
-    }
-    python.end().await?;
-    for copy in &scene.copies {
-        let differences = oracle::differences(&scene.rig.mysqld, copy, "shop").await?;
-        assert!(differences.is_empty(), "{}", differences.join("\n"));
-    }
-    scene.relay_missed_nothing().await
+    scene.both_copies_are_whole(bed).await
 }
 
 async fn rows_that_are_released_without_being_sent_are_no_gap(bed: Bed) -> Outcome {
@@ -392,16 +397,7 @@ async fn paused_rows_wait_and_come_in_order_wherever_the_process_is_killed(bed: 
     }
     scene.until_released().await?;
     scene.write(5).await?;
-    let python = Python::start(&bed, &scene, scene.rows)?;
-    for table in ["prices", "visits"] {
-        scene.until_equal(0, table).await?;
-    }
-    python.end().await?;
-    for copy in &scene.copies {
-        let differences = oracle::differences(&scene.rig.mysqld, copy, "shop").await?;
-        assert!(differences.is_empty(), "{}", differences.join("\n"));
-    }
-    scene.relay_missed_nothing().await
+    scene.both_copies_are_whole(&bed).await
 }
 
 async fn a_pause_ends_by_itself_and_its_rows_are_sent_whatever_the_interval_of_saves(

@@ -13,6 +13,9 @@ mod answers;
 #[path = "../support/dice.rs"]
 mod dice;
 mod faults;
+#[path = "../support/aws/form.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests that read more of a form")]
+mod form;
 mod log;
 mod machine;
 mod oracle;

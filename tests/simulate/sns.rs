@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::dice::Dice;
+use crate::form::{Form, decode};
 use crate::machine::Process;
 
 /// How long a FIFO topic knows a deduplication id.
@@ -176,32 +177,16 @@ fn attributes(fifo: bool) -> String {
 /// The entries of a publish; none: it asks for the topic's attributes.
 fn entries(form: &[u8]) -> Vec<BTreeMap<String, String>> {
     let mut entries: Vec<BTreeMap<String, String>> = Vec::new();
-    for pair in form.split(|byte| *byte == b'&') {
-        let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-        let name = text(&pair[..at]);
-        let Some(rest) = name.strip_prefix("PublishBatchRequestEntries.member.") else { continue };
+    let form = std::str::from_utf8(form).expect("a form is ASCII");
+    for (key, value) in Form::new(form).pairs() {
+        let Some(rest) = key.strip_prefix("PublishBatchRequestEntries.member.") else { continue };
         let (number, name) = rest.split_once('.').expect("a member's field");
         let number: usize = number.parse().expect("a number");
         entries.resize(entries.len().max(number), BTreeMap::new());
-        let value = text(pair.get(at + 1..).unwrap_or_default());
+        let value = decode(value).expect("UTF-8").into_owned();
         entries[number - 1].insert(name.to_owned(), value);
     }
     entries
-}
-
-/// Text of a form.
-fn text(form: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(form.len());
-    let mut rest = form.iter();
-    while let Some(byte) = rest.next() {
-        let mut digit = || char::from(*rest.next().expect("two digits")).to_digit(16).expect("hex");
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => u8::try_from(digit() * 16 + digit()).expect("a byte"),
-            other => *other,
-        });
-    }
-    String::from_utf8(bytes).expect("UTF-8")
 }
 
 /// The HTTP client of a process.

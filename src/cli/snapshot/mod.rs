@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::service::{Service, now_us};
+use super::service::Service;
 use super::verdict::{over, print, question};
 use super::{Exit, flags};
 use crate::snapshot;
@@ -331,7 +331,7 @@ fn watch(service: &Service) -> Exit {
 
 fn shown(status: &SnapshotStatus) -> String {
     if io::stdout().is_terminal() {
-        return picture::picture(status, now_us());
+        return picture::picture(status, crate::platform::wall_us());
     }
     serde_json::to_string(status).map_or_else(|error| error.to_string(), |json| json + "\n")
 }

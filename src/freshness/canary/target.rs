@@ -6,7 +6,7 @@ use super::values::{Shape, Value, columns, expected};
 use crate::freshness::path::{CanaryPath, Mark, Steps};
 use crate::freshness::pending_write::Statement;
 use crate::freshness::schema::{CANARY, CANARY_COUNTER, literal};
-use crate::freshness::writer::{Refusal, Writer, wall_us};
+use crate::freshness::writer::{Refusal, Writer};
 use crate::freshness::{Phase, SqlFailure, WriterConfig};
 
 /// The table of a canary.
@@ -138,7 +138,7 @@ fn transaction(before: impl IntoIterator<Item = String>, last: Statement) -> Vec
 fn built_in_step(config: &WriterConfig, shape: Shape, number: u64, phase: Phase) -> String {
     let (table, stream) = (config.schema.table(CANARY), literal(&config.stream));
     let values = expected(shape, number, phase);
-    let at = wall_us();
+    let at = crate::platform::wall_us();
     match phase {
         Phase::Insert => {
             let names: Vec<_> = columns(shape).map(|column| column.name).collect();

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::pending_write::{Ended, PendingWrite};
 use super::schema::{HEARTBEAT, literal};
-use super::writer::{Refusal, Writer, wall_us};
+use super::writer::{Refusal, Writer};
 use super::{Executed, Observation, Observer, Received, SqlFailure, WriterConfig, received};
 use crate::change::Uuid;
 use write_fate::Fate;
@@ -194,7 +194,7 @@ impl HeartbeatWriter {
     fn statement(&self, number: u64, server_uuid: &str) -> String {
         let table = self.config.schema.table(HEARTBEAT);
         let (stream, instance) = (literal(&self.config.stream), literal(&self.config.instance));
-        let (at, server) = (wall_us(), literal(server_uuid));
+        let (at, server) = (crate::platform::wall_us(), literal(server_uuid));
         let newer =
             |column: &str| format!("{column} = IF(VALUES(n) > n, VALUES({column}), {column})");
         // Assignments run from left to right, so `n` must be the last.

@@ -361,7 +361,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     fn canary(&mut self, number: u64, canary: &proto::Canary) {
         let now = self.now();
-        self.canaries.sharing.came(canary, now, self.parts.config.waits.first);
+        if self.parts.config.is_alone {
+            self.canaries.sharing.came(canary, now, self.parts.config.waits.first);
+        }
         for (key, sequence_next) in watermarks(canary) {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.order.watermark(sequence_next, now);
@@ -671,16 +673,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     /// Rows that another relay gets are none of this one's to deliver, or to ask for again.
     fn look_for_other_readers(&self) -> Result<(), Halt> {
-        let config = &self.parts.config;
         // For so long what a relay held that was killed does not come.
-        match self.canaries.sharing.found(self.now(), config.waits.first) {
-            Some((path, missing)) if config.is_alone => Err(Halt::QueueShared {
-                queue: self.parts.queue.url().to_owned(),
-                stream: path.to_string(),
-                missing,
-            }),
-            Some(_) | None => Ok(()),
-        }
+        let wait = self.parts.config.waits.first;
+        self.canaries.sharing.found(self.now(), wait).map_or(Ok(()), |(path, missing)| {
+            let (queue, stream) = (self.parts.queue.url().to_owned(), path.to_string());
+            Err(Halt::QueueShared { queue, stream, missing })
+        })
     }
 
     /// Does what operators want with parked rows.

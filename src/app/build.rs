@@ -14,6 +14,7 @@ use super::monitoring::{Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
 use super::release;
+use super::reload::{Reloading, as_it_stands};
 use super::replay;
 use super::sink::{AnySink, SETTLEMENTS_MAX, claims};
 use super::snapshot::Snapshots;
@@ -24,9 +25,11 @@ use super::stream::{Stream, StreamContext};
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::{Outcome, Unavailable};
 use crate::aws;
+use crate::change::Position;
 use crate::checkpoint::{Checkpoint, Saving};
 use crate::control::{Control, Desk, Saved};
 use crate::encode::Origin;
+use crate::filter::{Since, Versions};
 use crate::freshness::FreshnessState;
 use crate::freshness::watch::Watch;
 use crate::mysql::SharedHost;
@@ -37,6 +40,7 @@ use crate::platform;
 use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{self, Intake, Permit, Settlement};
+use crate::source::resume::Resolved;
 use crate::telemetry::Metrics;
 
 /// Runs the stream until `stop` is cancelled or it can't continue.
@@ -131,6 +135,8 @@ struct Beside {
     replay: Arc<replay::Control>,
     /// What is held back.
     held: Arc<Desk>,
+    /// Settings that are read again.
+    reloading: Reloading,
     /// Whether any of them may publish.
     permit: Permit,
 }
@@ -155,6 +161,8 @@ impl Beside {
             let (plan, held, metrics, freshness) = of.clone();
             release::run(plan, held, metrics, freshness, permit.clone(), stop)
         });
+        let reloading = self.reloading;
+        supervisor.keep(Task::Reload, ours, move |stop| reloading.clone().run(stop));
         let mut snapshots = self.snapshots;
         supervisor.keep(Task::Snapshot, ours, move |stop| snapshots.run(stop));
         if let Some(lead) = self.lead {
@@ -171,7 +179,8 @@ impl App {
         lease: &Lease,
     ) -> Result<Self, Unavailable> {
         let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
-        let plan = source.plan(plan);
+        let plan = if plan.ha.stands_by { as_it_stands(plan) } else { Plan::clone(plan) };
+        let plan = source.plan(&plan);
         monitoring.findings.cataloged(&source.catalog);
         let (feed, intake) = monitoring.to_sink;
         let (state, metrics) = (monitoring.state, monitoring.metrics);
@@ -186,15 +195,22 @@ impl App {
         let finalizing = finalizing(&plan, &shared, &origin, monitoring.controls.digests)?;
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let (shown, of) =
-            ((monitoring.controls.snapshot, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
+        let reloader = monitoring.controls.reloader;
+        let (shown, of) = (
+            (monitoring.controls.snapshot, Arc::clone(&metrics)),
+            (state.clone(), gauge.clone(), reloader.filters()),
+        );
         let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, shown, of)?;
         let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
         let mut flow =
-            flow(&plan, &checkpoint, &source, body_bytes_max, in_canaries, snapshots.attempt());
+            flow(&plan, &checkpoint, &source, body_bytes_max, in_canaries, snapshots.attempt())?;
         let (held, replay) = (monitoring.controls.held, monitoring.controls.replay);
+        let versions = Versions::read(&checkpoint.snapshot)?;
+        let end = end_of_log(&source.resolved);
+        flow.restore_filters(versions, &plan.filter, (platform::wall_us(), end))?;
         hold(&held, &mut flow, &checkpoint)?;
+        reloader.open(&plan);
         let pipeline = Pipeline::new(Parts {
             flow,
             batches,
@@ -210,6 +226,12 @@ impl App {
             snapshot: Some(asked),
             controls: Some(Arc::clone(&held)),
         });
+        let reloading = Reloading {
+            reloader,
+            held: Arc::clone(&held),
+            findings: monitoring.findings.clone(),
+            state: state.clone(),
+        };
         let (lead, leads_to) = follow::way(source.host);
         let lead = Follow::if_sought(&plan, &state, &monitoring.watch.view, lead);
         let context = StreamContext {
@@ -235,7 +257,7 @@ impl App {
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            beside: Beside { lead, snapshots, replay, held, permit: lease.permit() },
+            beside: Beside { lead, snapshots, replay, held, reloading, permit: lease.permit() },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,
@@ -366,8 +388,24 @@ fn hold(desk: &Desk, flow: &mut Flow, checkpoint: &Checkpoint) -> Result<(), Una
         tracing::warn!(pattern, reason, by, "control: rows of these tables are still held back");
     }
     desk.open(&saved.controls);
-    flow.restore_held(saved, platform::now());
+    flow.restore_held(saved, platform::now())?;
     Ok(())
+}
+
+/// Where the source's log ended when the stream was resolved.
+fn end_of_log(resolved: &Resolved) -> Since {
+    let facts = &resolved.facts;
+    let mut gtids = facts.gtid_executed.clone();
+    // Some of these may be on the stream already.
+    gtids.union(&facts.gtid_owned);
+    let newest = facts.binlogs.as_ref().ok().and_then(|files| files.last());
+    let position = newest.map(|file| Position::new(file.name.as_str(), file.bytes));
+    Since {
+        server: resolved.server.clone(),
+        gtids,
+        maria: facts.maria_position.clone(),
+        position: position.unwrap_or_default(),
+    }
 }
 
 /// Where the stream comes from, as messages say it.

@@ -9,6 +9,7 @@ use super::label_values::label_values;
 use super::lease::Lease;
 use super::maintenance::Maintenance;
 use super::plan::Plan;
+use super::reload::Reloader;
 use super::scrape_sources::ScrapedParts;
 use super::state::State;
 use crate::freshness::FreshnessState;
@@ -45,6 +46,7 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
         snapshot: &Arc::default(),
         held: &Arc::default(),
         lease: &Lease::new(plan).control(),
+        reloader: &Arc::new(Reloader::new(plan, Arc::default())),
     };
     let mut sources = parts.sources(plan);
     let held = controls::families(&Arc::default(), &freshness_state).map(|family| family.name);

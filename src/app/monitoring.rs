@@ -16,6 +16,7 @@ use super::maintenance::Maintenance;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
 use super::recorder::Recorder;
+use super::reload::Reloader;
 use super::replay;
 use super::scrape_sources::ScrapedParts;
 use super::shadow;
@@ -73,6 +74,7 @@ pub(super) struct Controls {
     /// What `/readyz` tells.
     pub(super) readiness: Readiness,
     pub(super) held: Arc<Desk>,
+    pub(super) reloader: Arc<Reloader>,
 }
 
 /// Servers that are spoken to beside the stream.
@@ -146,6 +148,7 @@ impl Monitoring {
         let maintenance = Maintenance::new(consumers, Arc::clone(&freshness_state));
         let snapshot = Arc::<snapshot::Control>::default();
         let (replay, held) = (Arc::<replay::Control>::default(), Arc::<Desk>::default());
+        let reloader = Arc::new(Reloader::new(plan, Arc::clone(&snapshot)));
         let scraped = ScrapedParts {
             state: &state,
             freshness_state: &freshness_state,
@@ -158,6 +161,7 @@ impl Monitoring {
             snapshot: &snapshot,
             held: &held,
             lease: &lease,
+            reloader: &reloader,
         };
         let metrics = Arc::new(Metrics::new(&label_values(plan), scraped.sources(plan))?);
         freshness_state.count_in(Arc::clone(&metrics));
@@ -177,6 +181,7 @@ impl Monitoring {
             replay: Arc::clone(&replay),
             lease,
             held: Arc::clone(&held),
+            reloader: Arc::clone(&reloader),
             started: platform::now(),
         });
         let digests = plan.shadow.digests.then(Arc::default);
@@ -198,7 +203,14 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay, held, digests, readiness: readiness.clone() },
+            controls: Controls {
+                snapshot,
+                replay,
+                held,
+                reloader,
+                digests,
+                readiness: readiness.clone(),
+            },
             http,
         };
         monitoring.start_probes(plan, readiness)?;
@@ -270,6 +282,7 @@ async fn serve(
         controls: Arc::clone(&desk.held),
         state: desk.state.clone(),
         lease: desk.lease.clone(),
+        reloader: Arc::clone(&desk.reloader),
     });
     #[cfg(feature = "testing")]
     if let Some(machine) = platform::current() {

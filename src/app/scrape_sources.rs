@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::findings::Findings;
 use super::maintenance::Maintenance;
 use super::plan::Plan;
+use super::reload::Reloader;
 use super::state::{Phase, State};
 use super::{controls, echo, lease, paths};
 use crate::control::Desk;
@@ -32,6 +33,7 @@ pub(super) struct ScrapedParts<'a> {
     pub(super) snapshot: &'a Arc<Control>,
     pub(super) held: &'a Arc<Desk>,
     pub(super) lease: &'a lease::Control,
+    pub(super) reloader: &'a Arc<Reloader>,
 }
 
 impl ScrapedParts<'_> {
@@ -50,6 +52,7 @@ impl ScrapedParts<'_> {
         more.extend(controls::families(self.held, freshness_state));
         more.push(echo::family(plan, freshness_state));
         more.extend(self.lease.families());
+        more.extend(self.reloader.families());
         sources
     }
 }

@@ -9,6 +9,7 @@ use super::lease;
 use super::maintenance::Maintenance;
 use super::paths;
 use super::plan::{PathRoute, Plan};
+use super::reload::Reloader;
 use super::replay;
 use super::state::{Phase, State};
 use crate::control::Desk;
@@ -46,6 +47,7 @@ pub(super) struct StatusBuilder {
     pub(super) replay: Arc<replay::Control>,
     pub(super) lease: lease::Control,
     pub(super) held: Arc<Desk>,
+    pub(super) reloader: Arc<Reloader>,
     pub(super) started: Instant,
 }
 
@@ -95,7 +97,8 @@ impl StatusSource for StatusBuilder {
             snapshot: self.snapshot.status().map(|status| status.at(platform::wall_us())),
             replay: self.replay.status(),
             controls: controls::shown(&self.held, &self.freshness_state),
-            config: self.plan.shown.clone(),
+            reload: self.reloader.status(now),
+            config: self.reloader.shown(),
             conclusion: Conclusion::default(),
         }
         .concluded()

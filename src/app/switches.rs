@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::lease;
 use super::maintenance::Maintenance;
+use super::reload::Reloader;
 use super::replay;
 use super::state::State;
 use crate::control;
@@ -20,6 +21,7 @@ pub(super) struct Switches {
     pub(super) controls: Arc<control::Desk>,
     pub(super) state: State,
     pub(super) lease: lease::Control,
+    pub(super) reloader: Arc<Reloader>,
 }
 
 impl Switch for Switches {
@@ -45,5 +47,9 @@ impl Switch for Switches {
         let command = serde_json::from_str(command)
             .map_err(|error| format!("no command for a control: {error}"))?;
         self.controls.command(&command, platform::wall_us())
+    }
+
+    fn reload(&self, check: bool) -> Result<String, String> {
+        self.reloader.command(check)
     }
 }

@@ -10,7 +10,7 @@ use super::follow::{self, Follow};
 use super::freshness::spawn_freshness;
 use super::history::History;
 use super::lease::Lease;
-use super::monitoring::{Monitoring, SIDE_GRACE};
+use super::monitoring::{Controls, Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
 use super::release;
@@ -179,11 +179,11 @@ impl App {
         lease: &Lease,
     ) -> Result<Self, Unavailable> {
         let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
-        let plan = if plan.ha.stands_by { as_it_stands(plan) } else { Plan::clone(plan) };
-        let plan = source.plan(&plan);
+        let plan = source.plan(&as_it_stands(plan));
         monitoring.findings.cataloged(&source.catalog);
         let (feed, intake) = monitoring.to_sink;
-        let (state, metrics) = (monitoring.state, monitoring.metrics);
+        let (state, metrics, controls) =
+            (monitoring.state, monitoring.metrics, monitoring.controls);
         state.update(|inner| inner.epoch = checkpoint.epoch);
         monitoring.hosts.stream_is_at(source.source.host(source.host)?);
         let body_bytes_max = topics.common_bytes_max() / 20 * 19;
@@ -192,25 +192,18 @@ impl App {
         let (noted, finalizing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let gauge = feed.gauge().clone();
-        let finalizing = finalizing(&plan, &shared, &origin, monitoring.controls.digests)?;
+        let finalizing = finalizing(&plan, &shared, &origin, controls.digests.clone())?;
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let reloader = monitoring.controls.reloader;
-        let (shown, of) = (
-            (monitoring.controls.snapshot, Arc::clone(&metrics)),
-            (state.clone(), gauge.clone(), reloader.filters()),
-        );
+        let shown = (Arc::clone(&controls.snapshot), Arc::clone(&metrics));
+        let of = (state.clone(), gauge.clone(), controls.reloader.filters());
         let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, shown, of)?;
         let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
         let mut flow =
             flow(&plan, &checkpoint, &source, body_bytes_max, in_canaries, snapshots.attempt())?;
-        let (held, replay) = (monitoring.controls.held, monitoring.controls.replay);
-        let versions = Versions::read(&checkpoint.snapshot)?;
-        let end = end_of_log(&source.resolved);
-        flow.restore_filters(versions, &plan.filter, (platform::wall_us(), end))?;
-        hold(&held, &mut flow, &checkpoint)?;
-        reloader.open(&plan);
+        let Controls { held, replay, reloader, .. } = controls;
+        restore(&mut flow, &plan, &held, (&checkpoint, end_of_log(&source.resolved)))?;
         let pipeline = Pipeline::new(Parts {
             flow,
             batches,
@@ -226,12 +219,7 @@ impl App {
             snapshot: Some(asked),
             controls: Some(Arc::clone(&held)),
         });
-        let reloading = Reloading {
-            reloader,
-            held: Arc::clone(&held),
-            findings: monitoring.findings.clone(),
-            state: state.clone(),
-        };
+        let reloading = Reloading::begin(&plan, reloader, &held, (&monitoring.findings, &state));
         let (lead, leads_to) = follow::way(source.host);
         let lead = Follow::if_sought(&plan, &state, &monitoring.watch.view, lead);
         let context = StreamContext {
@@ -380,8 +368,15 @@ fn spawn_sink(
     }));
 }
 
-/// Continues to hold back what the checkpoint says is held back.
-fn hold(desk: &Desk, flow: &mut Flow, checkpoint: &Checkpoint) -> Result<(), Unavailable> {
+/// Continues with the filters of the checkpoint, and with what an operator holds back.
+fn restore(
+    flow: &mut Flow,
+    plan: &Plan,
+    desk: &Desk,
+    (checkpoint, end): (&Checkpoint, Since),
+) -> Result<(), Unavailable> {
+    let versions = Versions::read(&checkpoint.snapshot)?;
+    flow.restore_filters(versions, &plan.filter, (platform::wall_us(), end))?;
     let saved = Saved::read(&checkpoint.snapshot)?;
     for control in &saved.controls {
         let Control { pattern, reason, by, .. } = control;

@@ -8,8 +8,8 @@ use super::freshness::round_trips;
 use super::label_values::label_values;
 use super::lease::Lease;
 use super::maintenance::Maintenance;
+use super::monitoring::Controls;
 use super::plan::Plan;
-use super::reload::Reloader;
 use super::scrape_sources::ScrapedParts;
 use super::state::State;
 use crate::freshness::FreshnessState;
@@ -43,10 +43,8 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
         view: &view,
         findings: &findings,
         maintenance: &maintenance,
-        snapshot: &Arc::default(),
-        held: &Arc::default(),
         lease: &Lease::new(plan).control(),
-        reloader: &Arc::new(Reloader::new(plan, Arc::default())),
+        controls: &Controls::new(plan),
     };
     let mut sources = parts.sources(plan);
     let held = controls::families(&Arc::default(), &freshness_state).map(|family| family.name);

@@ -77,7 +77,7 @@ impl Reloader {
     }
 
     /// The stream begins with this plan: from here on settings may change.
-    pub(super) fn open(&self, plan: &Arc<Plan>) {
+    fn open(&self, plan: &Arc<Plan>) {
         let mut inner = self.lock();
         inner.settings = plan.settings.clone();
         inner.plan = Some(Arc::clone(plan));
@@ -317,10 +317,10 @@ fn text(differences: &[Difference]) -> String {
     text
 }
 
-/// The plan of a process that takes a stream over, with the filters as they stand in its settings now: they
-/// may have changed while it waited.
+/// The plan of a process that has the stream now, with the filters as they stand in its settings: they may have
+/// changed while it waited as a standby.
 pub(super) fn as_it_stands(plan: &Plan) -> Plan {
-    if plan.settings.reload.is_none() {
+    if !plan.ha.stands_by || plan.settings.reload.is_none() {
         return plan.clone();
     }
     let (values, read) = match read(&plan.settings) {
@@ -343,13 +343,25 @@ pub(super) fn as_it_stands(plan: &Plan) -> Plan {
 /// What a reload needs besides the settings.
 #[derive(Clone)]
 pub(super) struct Reloading {
-    pub(super) reloader: Arc<Reloader>,
-    pub(super) held: Arc<Desk>,
-    pub(super) findings: Findings,
-    pub(super) state: State,
+    reloader: Arc<Reloader>,
+    held: Arc<Desk>,
+    findings: Findings,
+    state: State,
 }
 
 impl Reloading {
+    /// The stream begins with this plan: from here on settings may change.
+    pub(super) fn begin(
+        plan: &Arc<Plan>,
+        reloader: Arc<Reloader>,
+        held: &Arc<Desk>,
+        (findings, state): (&Findings, &State),
+    ) -> Self {
+        reloader.open(plan);
+        let (findings, state) = (findings.clone(), state.clone());
+        Self { reloader, held: Arc::clone(held), findings, state }
+    }
+
     /// Brings settings into force that were asked for, until told to stop.
     pub(super) async fn run(self, stop: CancellationToken) {
         self.reloader.untake();

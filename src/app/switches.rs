@@ -5,23 +5,17 @@ use std::time::Duration;
 
 use super::lease;
 use super::maintenance::Maintenance;
-use super::reload::Reloader;
-use super::replay;
+use super::monitoring::Controls;
 use super::state::State;
-use crate::control;
 use crate::platform;
-use crate::snapshot;
 use crate::telemetry::http::{ReplayRefused, Switch};
 
 /// Who takes what arrives by POST.
 pub(super) struct Switches {
     pub(super) maintenance: Arc<Maintenance>,
-    pub(super) snapshot: Arc<snapshot::Control>,
-    pub(super) replay: Arc<replay::Control>,
-    pub(super) controls: Arc<control::Desk>,
+    pub(super) controls: Controls,
     pub(super) state: State,
     pub(super) lease: lease::Control,
-    pub(super) reloader: Arc<Reloader>,
 }
 
 impl Switch for Switches {
@@ -32,7 +26,7 @@ impl Switch for Switches {
     fn snapshot(&self, command: &str) -> Result<String, String> {
         let command = serde_json::from_str(command)
             .map_err(|error| format!("no command for a snapshot: {error}"))?;
-        self.snapshot.command(command)
+        self.controls.snapshot.command(command)
     }
 
     fn yields(&self) -> Result<String, String> {
@@ -40,16 +34,16 @@ impl Switch for Switches {
     }
 
     fn replay(&self, command: &str) -> Result<String, ReplayRefused> {
-        self.replay.command(command, self.state.read().epoch)
+        self.controls.replay.command(command, self.state.read().epoch)
     }
 
     fn control(&self, command: &str) -> Result<String, String> {
         let command = serde_json::from_str(command)
             .map_err(|error| format!("no command for a control: {error}"))?;
-        self.controls.command(&command, platform::wall_us())
+        self.controls.held.command(&command, platform::wall_us())
     }
 
     fn reload(&self, check: bool) -> Result<String, String> {
-        self.reloader.command(check)
+        self.controls.reloader.command(check)
     }
 }

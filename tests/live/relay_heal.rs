@@ -15,6 +15,7 @@ tests! {
     the_last_rows_of_a_lane_are_asked_for_at_once_and_by_a_relay_that_starts_later on [Mysql97];
     a_lane_that_halts_names_the_command_and_goes_on_after_it on [Mysql97];
     a_lane_may_go_on_without_lost_rows on [Mysql97];
+    rows_beyond_the_bound_go_back_to_the_queue_and_are_delivered_later on [Mysql97];
 }
 
 /// The lane of the rows.
@@ -55,6 +56,7 @@ impl Loss {
             ("relay.gap_wait", "1h"),
             ("relay.gap", gap),
             ("relay.streamer_url", &streamer_url),
+            ("relay.buffer_rows", "1000"),
         ];
         let relay = relay(&folder, &queue, &webhook, &settings)?;
         let mut connection = rig.mysqld.connect().await?;
@@ -211,5 +213,35 @@ async fn a_lane_may_go_on_without_lost_rows(bed: Bed) -> Outcome {
     loss.until_ids(&[1, 2, 3, 7, 8, 9]).await?;
     let missing = loss.metric("binpulse_relay_rows_total", &["outcome=\"missing\""]).await?;
     assert_eq!(missing, Some(3.0));
+    Ok(())
+}
+
+async fn rows_beyond_the_bound_go_back_to_the_queue_and_are_delivered_later(bed: Bed) -> Outcome {
+    // When more rows wait for lost ones than the relay may hold
+    let mut loss = Loss::suffer(&bed, "halt", true).await?;
+    let mut connection = loss.rig.mysqld.connect().await?;
+    for first in (10..2_410).step_by(400) {
+        let rows: Vec<_> = (first..first + 400).map(|id| format!("({id})")).collect();
+        connection
+            .query_drop(format!("INSERT INTO paid.charges VALUES {}", rows.join(",")))
+            .await?;
+    }
+
+    // Then it reads no further than the bound and one answer, and gives back what is furthest behind
+    let words = "the buffer is full of messages that wait";
+    until(words, || loss.relay.log_tail().contains(words).then_some(())).await?;
+    let has_room = |status: &Value| status["buffer_rows"].as_u64().is_some_and(|rows| rows <= 500);
+    let status = loss.relay.until("half of the rows are given back", SOON, has_room).await?;
+    assert!(status["buffer_bytes"].as_u64().is_some_and(|bytes| bytes < 1 << 20), "{status}");
+    assert_eq!(ids(&loss.webhook), [1, 2, 3]);
+
+    // And when the lost ones come, all are delivered once
+    let numbers = ["--lane", LANE, "--numbers", "4-6", "--same-topics", "--for", "test"];
+    let (code, output) = replay(&mut loss.rig.streamer, &numbers.map(str::to_owned)).await?;
+    assert_eq!(code, Some(0), "{output}");
+    loss.until_ids(&(1..2_410).collect::<Vec<_>>()).await?;
+    let is_empty = |status: &Value| status["buffer_rows"] == 0;
+    loss.relay.until("nothing is held", SOON, is_empty).await?;
+    assert_eq!(loss.metric("binpulse_relay_buffer_rows", &[]).await?, Some(0.0));
     Ok(())
 }

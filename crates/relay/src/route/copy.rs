@@ -217,7 +217,7 @@ struct Told {
 
 /// Runs a route until it is stopped or can't continue.
 pub async fn run_copy(parts: CopyParts, stop: CancellationToken) -> Result<(), Halt> {
-    let room = Arc::new(Room::new(parts.config.buffer_bytes));
+    let room = Arc::new(Room::new(&parts.config));
     let polling = stop.child_token();
     let (mut running, mut arrivals) =
         pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
@@ -308,8 +308,8 @@ impl CopyRoute {
     }
 
     async fn arrived(&mut self, arrived: Arrived) -> Result<(), Halt> {
-        let Arrived { received, bytes, content } = arrived;
-        let message = self.messages.hold(&received, bytes);
+        let Arrived { received, size, content } = arrived;
+        let (bytes, message) = (size.bytes, self.messages.hold(&received, size));
         let count = |kind| self.metrics.messages.with_label_values(&[kind]).inc();
         match content {
             Opened::Rows(rows) => {
@@ -815,8 +815,7 @@ impl CopyRoute {
             target_state: if self.failure.is_some() { "failing" } else { "works" },
             last_failure: self.failure.clone(),
             state_failure: None,
-            messages_held: self.messages.len() as u64,
-            buffer_bytes: self.room.used() as u64,
+            held: self.messages.view(),
             requests_begun: self.jobs.len() as u64,
             parked: self.told.parked,
             differing: self.told.verified.ranges(),

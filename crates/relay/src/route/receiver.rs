@@ -111,7 +111,7 @@ pub async fn run<R: Receive, S: LaneStore>(
     parts: Parts<R, S>,
     stop: CancellationToken,
 ) -> Result<(), Halt> {
-    let room = Arc::new(Room::new(parts.config.buffer_bytes));
+    let room = Arc::new(Room::new(&parts.config));
     let polling = stop.child_token();
     let (mut running, mut arrivals) =
         pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
@@ -210,8 +210,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     /// A message has come.
     async fn arrived(&mut self, arrived: Arrived) -> Result<(), Halt> {
-        let Arrived { received, bytes, content } = arrived;
-        let number = self.messages.hold(&received, bytes);
+        let Arrived { received, size, content } = arrived;
+        let number = self.messages.hold(&received, size);
         let sent_at_us = received.sent_at_us.unwrap_or_default();
         let count = |kind| self.parts.metrics.messages.with_label_values(&[kind]).inc();
         match content {
@@ -827,8 +827,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             target_state,
             last_failure: self.deliveries.gone.clone().or(self.deliveries.last_failure.clone()),
             state_failure: self.saving.failure.clone(),
-            messages_held: self.messages.len() as u64,
-            buffer_bytes: self.room.used() as u64,
+            held: self.messages.view(),
             requests_begun: self.deliveries.len() as u64,
             parked: self.parking.count,
             retention_margin_seconds: status::margin(self.retention, self.messages.oldest_us()),

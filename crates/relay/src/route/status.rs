@@ -28,10 +28,9 @@ pub struct View {
     pub last_failure: Option<String>,
     /// The last failure of the state, while it fails.
     pub state_failure: Option<String>,
-    /// Messages that are received and not finished.
-    pub messages_held: u64,
-    /// Bytes that they take.
-    pub buffer_bytes: u64,
+    /// What is received and not finished.
+    #[serde(flatten)]
+    pub held: Unfinished,
     /// Requests that are begun and not delivered.
     pub requests_begun: u64,
     /// Requests that are parked.
@@ -48,6 +47,17 @@ pub struct View {
     pub documents: Vec<Documents>,
     /// Ranges of a copy that differ from the source, as `binpulse verify` found; at most 100.
     pub differing: Vec<DifferingRange>,
+}
+
+/// What is received and not finished.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Unfinished {
+    /// Messages.
+    pub messages_held: u64,
+    /// Bytes that they take.
+    pub buffer_bytes: u64,
+    /// Rows that they have.
+    pub buffer_rows: u64,
 }
 
 /// A lane that does not go on by itself just now.
@@ -192,8 +202,9 @@ pub(super) fn tell(metrics: &Metrics, status: &Status, view: View) {
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
     };
     set(&metrics.lanes, view.lanes_total);
-    set(&metrics.messages_held, view.messages_held);
-    set(&metrics.buffer_bytes, view.buffer_bytes);
+    set(&metrics.messages_held, view.held.messages_held);
+    set(&metrics.buffer_bytes, view.held.buffer_bytes);
+    set(&metrics.buffer_rows, view.held.buffer_rows);
     set(&metrics.lag_rows, view.lag_rows);
     set(&metrics.parked, view.parked);
     let gaps = view.lanes.iter().filter(|lane| lane.missing.is_some()).count();

@@ -108,7 +108,7 @@ impl Metrics {
                 "lag_rows",
                 "Rows that the topic accepted before the newest canary and that are not delivered",
             )?,
-            gaps_open: make.gauge("gaps_open", "Lanes that wait for missing rows")?,
+            gaps_open: make.gauge("gaps_open", "Lanes that wait for missing rows, also of parts of snapshots")?,
             gaps_healed: make.counter("gaps_healed_total", "Gaps that a replay has closed")?,
             verified_chunks: make.counters(
                 "verified_chunks_total",

@@ -752,12 +752,17 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         for (key, lane) in &mut self.lanes {
             let is_passed = lane.pass_over(now);
             let is_unknown = lane.order.next().is_none();
-            let found = lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics);
+            let metrics = &self.parts.metrics;
+            let found = lane.gap.look(key, &mut lane.order, policy, now, metrics);
             if is_unknown {
                 lane.begins(key);
             }
+            let parts = lane.parts_gap.look(key, &mut lane.order, policy, now, metrics);
+            if let Some(parts) = parts {
+                lane.requests.parts_absent(parts.attempt, parts.first, parts.next);
+            }
             match found {
-                Found::Nothing if !is_passed => continue,
+                Found::Nothing if !is_passed && parts.is_none() => continue,
                 Found::Nothing | Found::GoesOn => {}
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {
@@ -818,6 +823,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             next: lane.requests.next(),
             accepted: self.canaries.accepted.get(key).copied().unwrap_or_default(),
             gap: &lane.gap,
+            parts: lane.parts_gap.parts(),
             waiting: lane.order.waiting(),
         });
         View {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::relay::{Failed, Webhook, relay, until};
+use crate::relay_verify::{Scene, snapshot};
 use crate::replay::replay;
 use crate::suite::{Outcome, tests};
 
@@ -15,6 +16,9 @@ tests! {
     the_last_rows_of_a_lane_are_asked_for_at_once_and_by_a_relay_that_starts_later on [Mysql97];
     a_lane_that_halts_names_the_command_and_goes_on_after_it on [Mysql97];
     a_lane_may_go_on_without_lost_rows on [Mysql97];
+    a_lost_part_of_a_snapshot_halts_its_lane_until_an_operator_goes_on_without_it on [Mysql97];
+    a_copy_goes_on_without_a_lost_part_and_is_repaired_by_a_snapshot on [Mysql97];
+    rows_beyond_the_bound_go_back_to_the_queue_and_are_delivered_later on [Mysql97];
 }
 
 /// The lane of the rows.
@@ -55,6 +59,7 @@ impl Loss {
             ("relay.gap_wait", "1h"),
             ("relay.gap", gap),
             ("relay.streamer_url", &streamer_url),
+            ("relay.buffer_rows", "1000"),
         ];
         let relay = relay(&folder, &queue, &webhook, &settings)?;
         let mut connection = rig.mysqld.connect().await?;
@@ -211,5 +216,120 @@ async fn a_lane_may_go_on_without_lost_rows(bed: Bed) -> Outcome {
     loss.until_ids(&[1, 2, 3, 7, 8, 9]).await?;
     let missing = loss.metric("binpulse_relay_rows_total", &["outcome=\"missing\""]).await?;
     assert_eq!(missing, Some(3.0));
+    Ok(())
+}
+
+async fn rows_beyond_the_bound_go_back_to_the_queue_and_are_delivered_later(bed: Bed) -> Outcome {
+    // When more rows wait for lost ones than the relay may hold
+    let mut loss = Loss::suffer(&bed, "halt", true).await?;
+    let mut connection = loss.rig.mysqld.connect().await?;
+    for first in (10..2_410).step_by(400) {
+        let rows: Vec<_> = (first..first + 400).map(|id| format!("({id})")).collect();
+        connection
+            .query_drop(format!("INSERT INTO paid.charges VALUES {}", rows.join(",")))
+            .await?;
+    }
+
+    // Then it reads no further than the bound and one answer, and gives back what is furthest behind
+    let words = "the buffer is full of messages that wait";
+    until(words, || loss.relay.log_tail().contains(words).then_some(())).await?;
+    let has_room = |status: &Value| status["buffer_rows"].as_u64().is_some_and(|rows| rows <= 500);
+    let status = loss.relay.until("half of the rows are given back", SOON, has_room).await?;
+    assert!(status["buffer_bytes"].as_u64().is_some_and(|bytes| bytes < 1 << 20), "{status}");
+    assert_eq!(ids(&loss.webhook), [1, 2, 3]);
+
+    // And when the lost ones come, all are delivered once
+    let numbers = ["--lane", LANE, "--numbers", "4-6", "--same-topics", "--for", "test"];
+    let (code, output) = replay(&mut loss.rig.streamer, &numbers.map(str::to_owned)).await?;
+    assert_eq!(code, Some(0), "{output}");
+    loss.until_ids(&(1..2_410).collect::<Vec<_>>()).await?;
+    let is_empty = |status: &Value| status["buffer_rows"] == 0;
+    loss.relay.until("nothing is held", SOON, is_empty).await?;
+    assert_eq!(loss.metric("binpulse_relay_buffer_rows", &[]).await?, Some(0.0));
+    Ok(())
+}
+
+/// All but parts of snapshots, which are lost.
+fn without_parts() -> String {
+    policy(&KINDS)
+}
+
+fn with_parts() -> String {
+    policy(&[&KINDS[..], &["snapshot"]].concat())
+}
+
+async fn a_lost_part_of_a_snapshot_halts_its_lane_until_an_operator_goes_on_without_it(
+    bed: Bed,
+) -> Outcome {
+    // When the parts of a snapshot are lost behind SNS, and rows that stand behind them are not
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &[]).await?;
+    let name = format!("{}-relay", bed.topic_name());
+    let policy = Some(with_parts());
+    let (queue, subscription) = rig.aws.subscribe_filtered(&rig.topic_arn, &name, policy).await?;
+    let (folder, webhook) = (Folder::create()?, Webhook::start().await?);
+    let streamer_url = format!("http://{}", rig.streamer.address());
+    let settings = [
+        ("sns.endpoint_url", rig.endpoint_url.as_str()),
+        ("relay.gap_wait", "1s"),
+        ("relay.streamer_url", &streamer_url),
+    ];
+    let mut process = relay(&folder, &queue, &webhook, &settings)?;
+    let mut connection = rig.mysqld.connect().await?;
+    connection.query_drop("CREATE DATABASE paid").await?;
+    connection.query_drop("CREATE TABLE paid.charges (id INT PRIMARY KEY)").await?;
+    connection.query_drop("GRANT SELECT ON paid.* TO 'binpulse'@'%'").await?;
+    insert(&mut connection, 1..=3).await?;
+    until("the first rows come", || (ids(&webhook) == [1, 2, 3]).then_some(())).await?;
+    rig.aws.set_filter(&subscription, without_parts()).await?;
+    snapshot(&mut rig.streamer, &["--tables", "paid.charges"]).await?;
+    rig.aws.set_filter(&subscription, with_parts()).await?;
+    insert(&mut connection, 4..=5).await?;
+
+    // Then the lane halts, and says what an operator does: no log has them
+    let is_halted = |status: &Value| status["lanes"][0]["state"] == "halted";
+    let status = process.until("the lane halts", 4 * SOON, is_halted).await?;
+    let lane = &status["lanes"][0];
+    let told = (&lane["missing"], &lane["missing_parts"]);
+    assert_eq!(told, (&Value::Null, &serde_json::json!([1, 3])), "{lane}");
+    let command = "binpulse snapshot start --tables 'paid.charges' --for test";
+    assert!(lane["remedy"].as_str().is_some_and(|remedy| remedy.contains(command)), "{lane}");
+    assert_eq!(process.metric("binpulse_relay_gaps_open", &[]).await?, Some(1.0));
+    assert_eq!(ids(&webhook), [1, 2, 3]);
+
+    // And with what it says the lane goes on, and the rows come again
+    assert_eq!(process.stop().await?, Some(0));
+    process.command_mut().settings.push(("relay.gap", String::from("declare")));
+    process.start_again().await?;
+    until("rows behind them come", || (ids(&webhook) == [1, 2, 3, 4, 5]).then_some(())).await?;
+    let missing = process.metric("binpulse_relay_rows_total", &["outcome=\"missing\""]).await?;
+    assert_eq!(missing, Some(3.0));
+    snapshot(&mut rig.streamer, &["--tables", "paid.charges", "--for", "test"]).await?;
+    let twice = [1, 1, 2, 2, 3, 3, 4, 4, 5, 5];
+    until("they are read again", || (ids(&webhook) == twice).then_some(())).await?;
+    Ok(())
+}
+
+async fn a_copy_goes_on_without_a_lost_part_and_is_repaired_by_a_snapshot(bed: Bed) -> Outcome {
+    let table = "CREATE TABLE d.t (id INT PRIMARY KEY, v VARCHAR(20))";
+    let rows = "INSERT INTO d.t VALUES (1, 'a'), (2, 'b'), (3, 'c')";
+    let settings = [("relay.gap", "declare"), ("relay.gap_wait", "1s")];
+    let mut scene = Scene::set_with(&bed, &[table, rows], &settings).await?;
+    let all = "SELECT id, v FROM d.t ORDER BY id";
+    scene.until_equal(all).await?;
+
+    // When parts are lost, the rows behind them come after a while
+    scene.copy.execute(&["UPDATE d.t SET v = 'broken' WHERE id = 2"]).await?;
+    scene.rig.aws.set_filter(&scene.subscription, without_parts()).await?;
+    snapshot(&mut scene.rig.streamer, &["--tables", "d.t"]).await?;
+    scene.rig.aws.set_filter(&scene.subscription, with_parts()).await?;
+    scene.rig.mysqld.execute(&["INSERT INTO d.t VALUES (4, 'd')"]).await?;
+    scene.until_equal("SELECT id, v FROM d.t WHERE id = 4").await?;
+    let missing = scene.relay.metric("binpulse_relay_rows_total", &["outcome=\"missing\""]).await?;
+    assert_eq!(missing, Some(3.0));
+
+    // And the next snapshot repairs what is wrong
+    snapshot(&mut scene.rig.streamer, &["--tables", "d.t"]).await?;
+    scene.until_equal(all).await?;
     Ok(())
 }

@@ -18,15 +18,26 @@ tests! {
 }
 
 /// A source, the relay's copy of it, and the stream between them.
-struct Scene {
-    rig: Rig,
-    copy: Mysqld,
-    relay: Streamer,
+pub(crate) struct Scene {
+    pub(crate) rig: Rig,
+    pub(crate) copy: Mysqld,
+    pub(crate) relay: Streamer,
     _state: Folder,
+    /// Of the relay's queue.
+    pub(crate) subscription: String,
 }
 
 impl Scene {
     async fn set(bed: &Bed, statements: &[&str]) -> Result<Self, Failed> {
+        Self::set_with(bed, statements, &[]).await
+    }
+
+    /// With further settings of the relay.
+    pub(crate) async fn set_with(
+        bed: &Bed,
+        statements: &[&str],
+        of_relay: &[(&'static str, &str)],
+    ) -> Result<Self, Failed> {
         let (source, copy) =
             (bed.mysqld(Options::default()).await?, bed.mysqld(Options::default()).await?);
         source.execute(&["CREATE DATABASE d"]).await?;
@@ -35,12 +46,14 @@ impl Scene {
         let mut rig = Rig::start(bed, source, Topic::Standard, &settings).await?;
         rig.mysqld.execute(&["GRANT SELECT ON d.* TO 'binpulse'@'%'"]).await?;
         let name = format!("{}-copy", bed.topic_name());
-        let queue = rig.aws.subscribe_queue(&rig.topic_arn, &name, &[]).await?;
+        let (queue, subscription) = rig.aws.subscribe_filtered(&rig.topic_arn, &name, None).await?;
         copy.execute(&["CREATE DATABASE relay"]).await?;
         let state = Folder::create()?;
-        let relay = Streamer::start(command("relay", relay_settings(&queue, &copy, &rig, &state)))?;
+        let mut settings = relay_settings(&queue, &copy, &rig, &state);
+        settings.extend(of_relay.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        let relay = Streamer::start(command("relay", settings))?;
         snapshot(&mut rig.streamer, &["--tables", "d.*"]).await?;
-        Ok(Self { rig, copy, relay, _state: state })
+        Ok(Self { rig, copy, relay, _state: state, subscription })
     }
 
     /// Has digests published, and waits until the relay has compared as many more as `count`.
@@ -81,8 +94,8 @@ impl Scene {
     }
 
     /// Waits until the copy answers a question as the source does.
-    async fn until_equal(&self, query: &str) -> Result<Vec<Vec<String>>, Failed> {
-        let give_up = Instant::now() + SOON;
+    pub(crate) async fn until_equal(&self, query: &str) -> Result<Vec<Vec<String>>, Failed> {
+        let give_up = Instant::now() + 2 * SOON;
         loop {
             let (here, there) =
                 (texts(&self.rig.mysqld, query).await?, texts(&self.copy, query).await);
@@ -124,7 +137,7 @@ async fn texts(server: &Mysqld, query: &str) -> Result<Vec<Vec<String>>, Failed>
     Ok(rows.into_iter().map(text).collect())
 }
 
-async fn snapshot(streamer: &mut Streamer, arguments: &[&str]) -> Outcome {
+pub(crate) async fn snapshot(streamer: &mut Streamer, arguments: &[&str]) -> Outcome {
     let before = streamer.status().await?["snapshot"]["id"].clone();
     start(streamer, arguments).await?;
     until(streamer, |snapshot| snapshot["id"] != before).await?;

@@ -67,6 +67,7 @@ EQUIVALENT = {
     "replace | with ^ in maria": "the two flags are different bits",
     "replace | with ^ in Entry::to_bytes": "the parts are different bits",
     "replace * with + in Packer::note_opening": "what is no longer current is left out sooner",
+    "replace Snapshots::is_open_for -> bool with true": "the row is then told to no window, as none is of its table",
     # Found with a tool that also deletes statements and swaps methods, which cargo-mutants does not.
     "is_none_or for is_some_and in Accounting::certify": "the next line leaves the loop",
     "is_none_or for is_some_and in ClockOffset::observe": "an empty list is emptied",

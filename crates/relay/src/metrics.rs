@@ -38,6 +38,8 @@ pub struct Metrics {
     pub messages_held: IntGauge,
     /// Bytes that they take.
     pub buffer_bytes: IntGauge,
+    /// Rows that they have.
+    pub buffer_rows: IntGauge,
     /// Rows that are accepted by the topic, as canaries say, and not delivered.
     pub lag_rows: IntGauge,
     /// Lanes that wait for rows that are missing.
@@ -101,11 +103,12 @@ impl Metrics {
             lanes: make.gauge("lanes", "Lanes that this process delivers")?,
             messages_held: make.gauge("messages_held", "Messages received and not finished")?,
             buffer_bytes: make.gauge("buffer_bytes", "Bytes of messages received and not finished")?,
+            buffer_rows: make.gauge("buffer_rows", "Rows of messages received and not finished")?,
             lag_rows: make.gauge(
                 "lag_rows",
                 "Rows that the topic accepted before the newest canary and that are not delivered",
             )?,
-            gaps_open: make.gauge("gaps_open", "Lanes that wait for missing rows")?,
+            gaps_open: make.gauge("gaps_open", "Lanes that wait for missing rows, also of parts of snapshots")?,
             gaps_healed: make.counter("gaps_healed_total", "Gaps that a replay has closed")?,
             verified_chunks: make.counters(
                 "verified_chunks_total",

@@ -128,6 +128,7 @@ fn route(values: &Values) -> Result<Config, Error> {
         gap,
         retry: Retry { max_attempts, ..Retry::default() },
         buffer_bytes: values.size("relay.buffer_bytes")?,
+        buffer_rows: values.size("relay.buffer_rows")?,
         pollers: values.size("relay.pollers")?,
         visibility: values.duration("relay.visibility_timeout")?,
         has_snapshots: values.flag("relay.snapshots")?,

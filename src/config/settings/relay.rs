@@ -75,6 +75,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         Some("64MiB"),
         "Memory for messages that are received and not delivered",
     ),
+    setting(
+        "relay.buffer_rows",
+        Kind::Integer(1_000, 100_000_000),
+        Some("500000"),
+        "Most rows in messages that are received and not delivered",
+    ),
     setting("relay.pollers", Kind::Integer(1, 64), Some("2"), "Long polls of the queue at once"),
     setting(
         "relay.visibility_timeout",

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use super::log::decoder;
 use super::made::{Made, SOURCE};
 use super::poll_once::rig::{each_row, events, flow_of};
@@ -10,7 +12,7 @@ use crate::change::{GtidSet, NameCase, Position, Tag, Uuid};
 use crate::encode::open::content;
 use crate::encode::proto::frame::Content;
 use crate::encode::{Destination, EncodedBatch, FinalizeOptions, Finalizer, Kind};
-use crate::filter::{Config as FilterConfig, Pattern};
+use crate::filter::{Config as FilterConfig, OutboxConfig, Pattern};
 use crate::freshness::path::{CanaryPath, Mark, Marks};
 use crate::freshness::schema::SchemaName;
 use crate::freshness::{CanaryStep, Phase, Recogniser, Seen};
@@ -553,4 +555,68 @@ async fn the_way_to_the_sealing_thread_is_bounded_in_drafts_and_in_bytes() {
     let (feed, intake) = encoded_queue();
     drop(feed);
     assert!(intake.is_closed());
+}
+
+proptest! {
+    /// Inserts of an outbox are messages, deletes are counted, and an update is counted or ends the stream.
+    #[test]
+    fn inserts_of_an_outbox_are_messages_and_an_update_is_counted_or_ends_the_stream(
+        ops in prop::collection::vec(0_u32..3, 1..12),
+        halts_on_update: bool,
+    ) {
+        let mut made = Made::new();
+        for (number, op) in (0..).zip(&ops) {
+            let key = format!("{number}");
+            made.begin();
+            match op {
+                0 => made.inserts("o", &[(&key, "body")]),
+                1 => made.deletes("o", &[(&key, "body")]),
+                _ => made.update("o", (&key, "body"), (&key, "other")),
+            }
+            made.commit();
+        }
+        let outbox = OutboxConfig {
+            tables: vec![Pattern::parse("d.o", 2).expect("a pattern")],
+            id: "a".to_owned(),
+            aggregate_id: "a".to_owned(),
+            payload: "b".to_owned(),
+            halts_on_update,
+            ..OutboxConfig::default()
+        };
+        let filter = FilterConfig { outbox: Arc::new(outbox), ..FilterConfig::default() };
+        let mut flow = flow_of(each_row(), FlowConfig::default(), filter, recogniser());
+        let taken = walk_open(&mut flow, &made);
+        let done = ops.iter().position(|op| halts_on_update && *op == 2);
+        prop_assert_eq!(taken.is_err(), done.is_some());
+        let done = &ops[..done.unwrap_or(ops.len())];
+        let count = |wanted| done.iter().filter(|op| **op == wanted).count();
+        flow.flush_all();
+        prop_assert_eq!(flow.take_batches().len(), count(0));
+        let metrics = metrics();
+        flow.tell(&metrics);
+        let ignored = |op| usize::try_from(metrics.outbox_ignored_rows_total.of(op).get());
+        prop_assert_eq!((ignored("delete"), ignored("update")), (Ok(count(1)), Ok(count(2))));
+    }
+}
+
+#[test]
+fn how_much_of_a_transaction_has_come_grows_with_each_of_its_events() {
+    let mut made = Made::new();
+    made.begin();
+    let first = made.events.len();
+    for number in 0..5 {
+        made.inserts("t", &[(&format!("{number}"), "row")]);
+    }
+    let last = made.events.len();
+    made.commit();
+    let come = |count: usize| {
+        let mut flow = flow(FlowConfig::default());
+        take(&mut flow, &made.events[..count], 4).expect("nothing is lost");
+        flow.progress().transaction_bytes
+    };
+    for count in first..last {
+        let grown = come(count + 1) - come(count);
+        assert_eq!(grown, made.events[count].len() as u64, "{count}");
+    }
+    assert_eq!((come(1), come(last + 1)), (0, 0), "outside of it");
 }

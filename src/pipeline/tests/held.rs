@@ -159,6 +159,19 @@ proptest! {
         }
     }
 
+    /// A loop stands for as long as it was asked to, however often it is looked at, and then reads on.
+    #[test]
+    fn a_loop_stands_until_its_time_is_over(lasting in 1_u64..600, looks in 1_u64..6) {
+        let case = CASES[0];
+        let mut process = Process::start(&world(case, 1), &mut Dice(0));
+        let (reply, _standing) = oneshot::channel();
+        process.order(Order::Stand(std::time::Duration::from_secs(lasting), reply));
+        for look in 1..=looks {
+            process.wait_long();
+            prop_assert_eq!(process.flow.stands(), look * 120 < lasting);
+        }
+    }
+
     /// A loop that stands goes live only if all was sent, and then the next row follows the last one.
     #[test]
     fn a_lane_goes_live_only_behind_the_last_row_that_was_sent(

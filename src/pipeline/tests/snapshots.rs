@@ -21,6 +21,7 @@ use crate::encode::proto::frame::Content;
 use crate::encode::testing::{OwnedChange, column, text};
 use crate::encode::{Destination, FinalizeOptions, Finalizer, Format, RowsDigest, open, proto};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
+use crate::freshness::path::{CanaryPath, Mark, Marks};
 use crate::freshness::schema::SchemaName;
 use crate::freshness::{Recogniser, Watermark, WatermarkProvider};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
@@ -297,7 +298,15 @@ struct World {
     may_stop: bool,
 }
 
+fn recogniser() -> Recogniser {
+    Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s")
+}
+
 fn flow(lanes: u32, saved: &Checkpoint, attempt: u32) -> Flow {
+    flow_of(lanes, saved, attempt, recogniser())
+}
+
+fn flow_of(lanes: u32, saved: &Checkpoint, attempt: u32, recogniser: Recogniser) -> Flow {
     let pattern = |text, parts| vec![Pattern::parse(text, parts).expect("a pattern")];
     let filter = FilterConfig {
         tables: pattern("*.*", 2),
@@ -310,7 +319,7 @@ fn flow(lanes: u32, saved: &Checkpoint, attempt: u32) -> Flow {
     Flow::new(
         config,
         Filter::new(filter),
-        Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
+        recogniser,
         ControlMessages::new(
             Format::Protobuf,
             "server".to_owned(),
@@ -713,6 +722,13 @@ impl World {
                 self.publish();
             }
             38 if self.kills < KILLS_MAX && dice.below(4) == 0 => self.kill(),
+            // A reader that takes a table to be done, and is wrong.
+            39 if dice.below(4) == 0 => {
+                let table = dice.below(2) as usize;
+                if self.flow_knows_more(table) {
+                    self.ask(Ask::End { table, reason: None });
+                }
+            }
             _ => match dice.below(5) {
                 0 => self.ask(Ask::Order(Order::Pause)),
                 1 | 2 => self.ask(Ask::Order(Order::Resume)),
@@ -723,6 +739,12 @@ impl World {
                 _ => {}
             },
         }
+    }
+
+    /// Whether rows of the table are still to be read, as the snapshot stands.
+    fn flow_knows_more(&mut self, table: usize) -> bool {
+        let Some(progress) = (self.at.1 == 0).then(|| self.look()).flatten() else { return false };
+        progress.tables.get(table).is_some_and(|it| !it.is_read || !it.again.is_empty())
     }
 
     /// Nothing is written any more, until all is delivered and the snapshot is over.
@@ -884,6 +906,28 @@ impl World {
         });
     }
 
+    /// The first chunk of a table, empty, to be taken at this place.
+    fn order(&mut self, number: usize, upto: Position) -> Receiver<Result<Taken, ChunkDiscard>> {
+        let (reply, mut opened) = oneshot::channel();
+        self.ask(Ask::Open { target: Arc::clone(&self.targets[number]), reply });
+        let opened = opened.try_recv().expect("between two transactions");
+        let chunk = Chunk {
+            table: number,
+            window: opened.window,
+            target: Arc::clone(&self.targets[number]),
+            rows: ChunkRows::of_texts(&table(number).columns, &[], false),
+            part: ChunkPart::After(None),
+            order: "a".into(),
+            is_ascending: true,
+            server: opened.armed.server,
+            upto,
+            read_at_us: 1,
+        };
+        let (reply, taken) = oneshot::channel();
+        self.ask(Ask::Take { chunk: Box::new(chunk), reply });
+        taken
+    }
+
     fn read_until_begun(&mut self, dice: &mut Dice) {
         self.may_stop = false;
         for _ in 0..100 {
@@ -922,28 +966,8 @@ fn a_row_that_moves_in_part_begins_its_table_anew_and_no_other_and_at_last_ends_
 #[test]
 fn so_many_chunks_wait_for_their_place_and_the_next_one_is_given_back() {
     let (mut world, _) = begun();
-    let order_of = |world: &mut World| {
-        let (reply, mut opened) = oneshot::channel();
-        world.ask(Ask::Open { target: Arc::clone(&world.targets[0]), reply });
-        let opened = opened.try_recv().expect("between two transactions");
-        let (window, server) = (opened.window, opened.armed.server);
-        let chunk = Chunk {
-            table: 0,
-            window,
-            target: Arc::clone(&world.targets[0]),
-            rows: ChunkRows::of_texts(&table(0).columns, &[], false),
-            part: ChunkPart::After(None),
-            order: "a".into(),
-            is_ascending: true,
-            server,
-            // Behind all that has come.
-            upto: Position::new("log.000002", 4),
-            read_at_us: 1,
-        };
-        let (reply, taken) = oneshot::channel();
-        world.ask(Ask::Take { chunk: Box::new(chunk), reply });
-        taken
-    };
+    // Behind all that has come.
+    let order_of = |world: &mut World| world.order(0, Position::new("log.000002", 4));
     let mut waiting: Vec<_> = (0..64).map(|_| order_of(&mut world)).collect();
     let is_waiting = |taken: &mut Receiver<Result<Taken, ChunkDiscard>>| {
         matches!(taken.try_recv(), Err(oneshot::error::TryRecvError::Empty))
@@ -951,4 +975,46 @@ fn so_many_chunks_wait_for_their_place_and_the_next_one_is_given_back() {
     assert!(waiting.iter_mut().all(is_waiting));
     let last = order_of(&mut world).try_recv().expect("answered at once");
     assert!(matches!(last, Err(ChunkDiscard::OutOfOrder)), "{last:?}");
+}
+
+#[test]
+fn a_chunk_that_does_not_continue_its_table_or_whose_table_is_not_read_is_not_taken() {
+    // The first chunk of a table of which it was taken before, and of one that was not begun
+    for number in 0..2 {
+        let (mut world, _) = begun();
+        let before = world.look().expect("a snapshot").tables[number].clone();
+        let upto = Position::new("log.000001", u64::from(world.made.end));
+        let mut taken = world.order(number, upto);
+        world.transaction(|world| world.made.statement("CREATE TABLE n (a INT)"));
+        let taken = taken.try_recv().expect("its place has gone by");
+        assert!(matches!(taken, Err(ChunkDiscard::OutOfOrder)), "{number}: {taken:?}");
+        assert_eq!(world.look().expect("a snapshot").tables[number], before);
+    }
+}
+
+#[test]
+fn marked_rows_are_no_rows_of_a_snapshot() {
+    let (mut world, mut dice) = (World::new(1, false), Dice(1));
+    let path = CanaryPath {
+        name: "orders".into(),
+        database: "d".to_owned(),
+        table: "t".to_owned(),
+        column: "b".to_owned(),
+        steps: None,
+    };
+    let marks = Marks::new(Mark::new("m", "s"), vec![path]);
+    world.flow = flow_of(1, &world.saved, 1, recogniser().with_marks(marks));
+    world.dial();
+    // Canaries of this stream and of another, and a row.
+    for (number, value) in (1..).zip(["m.s.7", "x", "m.other.9", "y"]) {
+        world.source[0].insert(key(number), value.to_owned());
+    }
+    world.begin(false, None);
+    world.may_stop = false;
+    // The heartbeat behind which a chunk is taken.
+    world.transaction(|world| world.made.statement("CREATE TABLE n (a INT)"));
+    world.settle_all(&mut dice);
+    world.source[0].retain(|_, value| !value.starts_with("m."));
+    assert_eq!(world.source[0].len(), 2);
+    world.check();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use binpulse_client::ledger::{Decision, Gap, Lane, Waits};
 
-use super::parts::{Part, Parts};
+use super::parts::{Part, PartGap, Parts};
 
 /// Rows of one message; `T` is what it holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,8 @@ pub(crate) enum Entry<T> {
     Part(Part<T>),
     /// A message that brings nothing new.
     Nothing(T),
+    /// A part that came after the lane had gone on without it: it would replace newer rows.
+    Late(T),
 }
 
 /// The messages of one lane.
@@ -38,10 +40,18 @@ pub(crate) struct LaneOrder<T> {
     has_snapshots: bool,
     /// Messages that bring nothing new.
     void: Vec<T>,
+    /// Parts that came after the lane had gone on without them.
+    late: Vec<T>,
     /// For how long the first row and part of a lane are waited for that is not known.
     first_wait: Duration,
-    /// When the first part came.
-    parts_since: Option<Duration>,
+    /// For how long a part is waited for when something behind it is here.
+    part_wait: Duration,
+    /// Whether nothing of the lane is known: it was not met before, and nothing was released yet.
+    is_new: bool,
+    /// When the first message of a lane that is not known came.
+    came_since: Option<Duration>,
+    /// Since when a part is missing, and which was due then.
+    part_since: Option<(Option<(u32, u64)>, Duration)>,
     /// Rows that the source holds back, and that may still come: the last number, by the first.
     suppressed: BTreeMap<u64, u64>,
     /// For how long they are waited for when rows behind them are here.
@@ -69,8 +79,12 @@ impl<T> LaneOrder<T> {
             held: BTreeMap::new(),
             has_snapshots,
             void: Vec::new(),
+            late: Vec::new(),
             first_wait: waits.first,
-            parts_since: None,
+            part_wait: waits.gap,
+            is_new: next == 0 && part_due.is_none(),
+            came_since: None,
+            part_since: None,
             suppressed: BTreeMap::new(),
             suppressed_wait: waits.proven,
             behind_since: None,
@@ -84,6 +98,7 @@ impl<T> LaneOrder<T> {
 
     /// Rows have arrived.
     pub(crate) fn offer(&mut self, rows: Rows<T>, now: Duration) {
+        self.came_since.get_or_insert(now);
         if self.numbers.offer(rows.first, rows.count, now) == Decision::Skip {
             self.void.push(rows.content);
             return;
@@ -103,7 +118,11 @@ impl<T> LaneOrder<T> {
 
     /// A part of a snapshot has arrived.
     pub(crate) fn offer_part(&mut self, part: Part<T>, now: Duration) {
-        self.parts_since.get_or_insert(now);
+        self.came_since.get_or_insert(now);
+        if self.parts.is_late(&part, self.numbers.next().unwrap_or_default()) {
+            self.late.push(part.content);
+            return;
+        }
         // Nothing stands before it: the lane begins with its first row, as if that had come.
         if part.anchor <= 1 && self.numbers.next().is_none() {
             self.numbers.applied(1, now);
@@ -183,18 +202,45 @@ impl<T> LaneOrder<T> {
 
     /// Rows that are missing for too long. Also begins a lane that is not known, when it is time.
     pub(crate) fn missing(&mut self, now: Duration) -> Option<Gap> {
-        if self.parts_since.is_some_and(|since| now >= since.saturating_add(self.first_wait)) {
-            self.parts.begin();
-            // Of a table that nobody writes to, parts come and no row.
-            if self.numbers.next().is_none()
-                && let Some(anchor) = self.parts.anchor()
-            {
-                let first = self.held.keys().next().copied();
-                self.numbers.applied(first.map_or(anchor, |first| first.min(anchor)), now);
-            }
+        // Of a table that nobody writes to, parts come and no row.
+        if self.came_since.is_some_and(|since| now >= since.saturating_add(self.first_wait))
+            && self.numbers.next().is_none()
+            && let Some(anchor) = self.parts.anchor()
+        {
+            let first = self.held.keys().next().copied();
+            self.numbers.applied(first.map_or(anchor, |first| first.min(anchor)), now);
         }
         let gap = self.numbers.missing(now)?;
-        self.without_suppressed(gap)
+        // A row that is here and does not go waits for a part of a snapshot.
+        if self.has_come() { None } else { self.without_suppressed(gap) }
+    }
+
+    /// Parts of snapshots that are missing for too long, while rows or parts behind them are here; or in
+    /// front of which a lane begins that is not known. The same is told until it is closed: by parts, or
+    /// with [`LaneOrder::pass_parts`].
+    pub(crate) fn missing_parts(&mut self, now: Duration) -> Option<PartGap> {
+        let next = self.numbers.next()?;
+        let first = self.held.first_key_value().filter(|(first, _)| **first <= next);
+        let behind = first.map(|(_, rows)| rows.snapshot);
+        let behind = behind.filter(|of| self.has_snapshots && self.parts.stand_before(*of));
+        let Some(gap) = self.parts.missing(behind, self.is_new) else {
+            self.part_since = None;
+            return None;
+        };
+        let due = self.parts.due();
+        let since = self.part_since.filter(|(of, _)| *of == due).map_or(now, |(_, since)| since);
+        self.part_since = Some((due, since));
+        let (since, wait) = match self.came_since {
+            Some(came) if gap.is_beginning => (came, self.first_wait),
+            _ => (since, self.part_wait),
+        };
+        (now >= since.saturating_add(wait)).then_some(gap)
+    }
+
+    /// These parts will not come: the lane goes on behind them.
+    pub(crate) fn pass_parts(&mut self, gap: PartGap) {
+        self.parts.pass(gap);
+        self.part_since = None;
     }
 
     /// What is to be released next: a row, and a part.
@@ -207,10 +253,14 @@ impl<T> LaneOrder<T> {
         if let Some(content) = self.void.pop() {
             return Some(Entry::Nothing(content));
         }
+        if let Some(content) = self.late.pop() {
+            return Some(Entry::Late(content));
+        }
         let next = self.numbers.next()?;
         let (part, void) = self.parts.take(next);
         self.void.extend(void.into_iter().map(|part| part.content));
         if let Some(part) = part {
+            self.is_new = false;
             self.parts.applied(part.attempt, part.next());
             return Some(Entry::Part(part));
         }
@@ -221,6 +271,7 @@ impl<T> LaneOrder<T> {
             Decision::Skip => Some(Entry::Nothing(entry.remove().content)),
             Decision::Go { skip } if !stands => {
                 let rows = entry.remove();
+                self.is_new = false;
                 self.numbers.applied(rows.first.saturating_add(rows.count), now);
                 Some(Entry::Rows { rows, skip })
             }
@@ -241,7 +292,7 @@ impl<T> LaneOrder<T> {
 
     /// Gives a message up that waits: the one that is furthest behind.
     pub(crate) fn drop_one(&mut self) -> Option<T> {
-        if let Some(content) = self.void.pop() {
+        if let Some(content) = self.void.pop().or_else(|| self.late.pop()) {
             return Some(content);
         }
         let rows = self.held.pop_last();
@@ -308,6 +359,7 @@ mod tests {
                             part_due = part.next();
                         }
                         Entry::Nothing(_) => nothing += 1,
+                        Entry::Late(_) => prop_assert!(false, "nothing is late"),
                     }
                 }
             }
@@ -336,7 +388,7 @@ mod tests {
         lane.offer_part(part(13, 40), NOW);
         lane.offer_part(part(11, 40), NOW);
         assert_eq!((lane.missing(NOW), lane.take(NOW)), (None, None), "earlier ones may come");
-        assert_eq!(lane.missing(later), None);
+        begin(&mut lane, later);
         assert_eq!(lane.take(later), Some(Entry::Part(part(11, 40))));
         assert_eq!(lane.take(later), Some(Entry::Part(part(13, 40))));
         // Rows in front of it that are here go first.
@@ -344,9 +396,178 @@ mod tests {
         lane.offer_part(part(11, 40), NOW);
         let rows = Rows { first: 38, count: 2, snapshot: (11, 7), content: () };
         lane.offer(rows.clone(), NOW);
-        assert_eq!(lane.missing(later), None);
+        begin(&mut lane, later);
         assert_eq!(lane.take(later), Some(Entry::Rows { rows, skip: 0 }));
         assert_eq!(lane.take(later), Some(Entry::Part(part(11, 40))));
+        // Rows behind a snapshot that went before: nobody waits for its parts.
+        let mut lane = LaneOrder::new(0, None, true, Waits::default(), NOW);
+        let rows = Rows { first: 38, count: 2, snapshot: (11, 7), content: () };
+        lane.offer(rows.clone(), NOW);
+        begin(&mut lane, later);
+        assert_eq!(lane.take(later), Some(Entry::Rows { rows, skip: 0 }));
+        assert_eq!(lane.begun(), (Some(40), Some((7, 11))));
+        lane.offer_part(part(9, 38), later);
+        assert_eq!(lane.take(later), Some(Entry::Nothing(())), "it stands before the beginning");
+    }
+
+    /// A lane that is not known begins, in front of its first row and part.
+    fn begin(lane: &mut LaneOrder<()>, now: Duration) {
+        assert_eq!((lane.missing(now), lane.take(now)), (None, None));
+        let gap = lane.missing_parts(now).expect("it begins");
+        assert!(gap.is_beginning, "{gap:?}");
+        lane.pass_parts(gap);
+        assert_eq!(lane.missing_parts(now), None);
+    }
+
+    #[test]
+    fn rows_that_wait_for_a_lost_part_are_no_gap_and_go_when_the_part_is_given_up() {
+        let waits = Waits::default();
+        let mut lane = LaneOrder::new(4, None, true, waits, NOW);
+        let rows = Rows { first: 4, count: 2, snapshot: (3, 1), content: 4 };
+        lane.offer(rows.clone(), NOW);
+        lane.watermark(6, NOW);
+        assert_eq!((lane.take(NOW), lane.missing_parts(NOW)), (None, None));
+        let then = NOW + waits.gap;
+        assert_eq!(lane.missing(then), None, "the rows are here");
+        let lost = PartGap { attempt: 1, first: 1, next: 3, is_beginning: false };
+        assert_eq!((lane.missing_parts(then), lost.rows()), (Some(lost), 2));
+        assert_eq!(lane.missing_parts(then), Some(lost), "told until it is closed");
+        lane.pass_parts(lost);
+        assert_eq!(lane.take(then), Some(Entry::Rows { rows, skip: 0 }));
+        assert_eq!((lane.missing_parts(then), lane.begun()), (None, (Some(6), Some((1, 3)))));
+        // The wait begins anew with each part that comes.
+        let part = |number| Part {
+            attempt: 1,
+            number,
+            attempt_first: 1,
+            anchor: 6,
+            rows: 1,
+            content: number,
+        };
+        lane.offer_part(part(5), then);
+        assert_eq!((lane.take(then), lane.missing_parts(then)), (None, None));
+        let later = then + waits.gap;
+        lane.offer_part(part(3), later);
+        assert_eq!(lane.take(later), Some(Entry::Part(part(3))));
+        assert_eq!(lane.missing_parts(later), None);
+        lane.offer_part(part(4), later + waits.gap / 2);
+        let came: Vec<_> = std::iter::from_fn(|| lane.take(later)).collect();
+        assert_eq!(came, [Entry::Part(part(4)), Entry::Part(part(5))]);
+        assert_eq!(lane.missing_parts(later + waits.gap), None);
+    }
+
+    /// What a streamer publishes, in its order; parts may be lost, or come when their lane has given them up.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Rows(u64),
+        Part { rows: u64, is_lost: bool },
+        Restart,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (1_u64..4).prop_map(Step::Rows),
+            4 => (1_u64..4, any::<bool>()).prop_map(|(rows, is_lost)| Step::Part { rows, is_lost }),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    /// A part, and whether it is lost.
+    type Sent = (Part<u64>, bool);
+
+    /// The messages of these steps.
+    fn published(steps: &[Step]) -> (Vec<Rows<u64>>, Vec<Sent>) {
+        let (mut rows, mut parts) = (Vec::new(), Vec::new());
+        let (mut next, mut part_next, mut attempt, mut attempt_first) = (1, 1, 1, 1);
+        for step in steps {
+            match *step {
+                Step::Rows(count) => {
+                    let of_attempt = if part_next > attempt_first { attempt } else { 0 };
+                    let snapshot = if part_next == 1 { (0, 0) } else { (part_next, of_attempt) };
+                    rows.push(Rows { first: next, count, snapshot, content: part_next });
+                    next += count;
+                }
+                Step::Part { rows, is_lost } => {
+                    let (number, anchor) = (part_next, next);
+                    let part =
+                        Part { attempt, number, attempt_first, anchor, rows, content: number };
+                    parts.push((part, is_lost));
+                    part_next += rows;
+                }
+                Step::Restart => (attempt, attempt_first) = (attempt + 1, part_next),
+            }
+        }
+        (rows, parts)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        /// Messages in any order and twice: each row and part that comes is released once and at its place;
+        /// of lost parts is told, and of no others; and one that comes when it was given up replaces nothing.
+        #[test]
+        fn lost_parts_are_given_up_and_nothing_else_is(
+            steps in prop::collection::vec(any_step(), 1..24),
+            order in prop::collection::vec((any::<prop::sample::Index>(), 0_u64..9), 0..60),
+        ) {
+            let waits = Waits::default();
+            let (rows, parts) = published(&steps);
+            let total = rows.len() + parts.len();
+            prop_assume!(total > 0);
+            // A lane that is known, without any part yet.
+            let mut lane = LaneOrder::new(1, None, true, waits, NOW);
+            let mut offers: Vec<_> = order.iter().map(|(index, pause)| (index.index(total), *pause)).collect();
+            offers.extend((0..total).map(|index| (index, 0)));
+            // Nothing more comes, for long enough to give up one after the other.
+            offers.extend((0..=total).map(|_| (total, 3_000)));
+            let (mut now, mut row_next, mut part_next, mut passed) = (NOW, 1, 1, BTreeSet::new());
+            let mut released = BTreeSet::new();
+            for (index, pause) in offers {
+                now += Duration::from_millis(pause * 100);
+                if let Some(rows) = rows.get(index) {
+                    lane.offer(rows.clone(), now);
+                } else if let Some((part, false)) = parts.get(index.wrapping_sub(rows.len())) {
+                    lane.offer_part(part.clone(), now);
+                }
+                loop {
+                    while let Some(entry) = lane.take(now) {
+                        match entry {
+                            Entry::Rows { rows, skip } => {
+                                prop_assert_eq!(rows.first + skip, row_next);
+                                row_next = rows.first + rows.count;
+                                let come = parts.iter().filter(|(part, is_lost)| part.anchor <= rows.first && !is_lost);
+                                prop_assert!(come.map(|(part, _)| part.number).all(|number| released.contains(&number)));
+                            }
+                            Entry::Part(part) => {
+                                prop_assert!(part.number >= part_next && part.anchor <= row_next);
+                                part_next = part.next();
+                                released.insert(part.number);
+                            }
+                            Entry::Nothing(_) => {}
+                            Entry::Late(_) => prop_assert!(false, "nothing was late"),
+                        }
+                    }
+                    prop_assert_eq!(lane.missing(now), None);
+                    let Some(gap) = lane.missing_parts(now) else { break };
+                    prop_assert!(!gap.is_beginning && gap.first < gap.next, "{:?}", gap);
+                    passed.extend(gap.first..gap.next);
+                    lane.pass_parts(gap);
+                }
+            }
+            let last_row = rows.last().map_or(1, |rows| rows.first + rows.count);
+            prop_assert_eq!((row_next, lane.waiting()), (last_row, 0));
+            let behind = rows.iter().map(|rows| rows.content).max().unwrap_or(1).max(part_next);
+            for (part, is_lost) in &parts {
+                let is_told = passed.contains(&part.number);
+                prop_assert_eq!(!is_lost, released.contains(&part.number));
+                prop_assert_eq!(is_told, *is_lost && part.number < behind, "{:?}", part);
+            }
+            for (part, _) in parts.iter().filter(|(part, is_lost)| *is_lost && part.number < behind) {
+                lane.offer_part(part.clone(), now);
+                let entry = lane.take(now);
+                prop_assert!(matches!(entry, Some(Entry::Nothing(_) | Entry::Late(_))), "{:?}", entry);
+            }
+        }
     }
 
     fn offer(lane: &mut LaneOrder<u64>, first: u64, count: u64, now: Duration) {

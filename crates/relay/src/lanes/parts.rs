@@ -40,6 +40,31 @@ impl<T> Part<T> {
     }
 }
 
+/// Parts that do not come: the lane can go on with the part behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartGap {
+    /// Attempt of the part that is next behind them.
+    pub(crate) attempt: u32,
+    /// Number of the first that is missing, as far as is known.
+    pub(crate) first: u64,
+    /// Number of the part that is next behind them.
+    pub(crate) next: u64,
+    /// Nothing of the lane was known before: it begins behind them, and they are not missing.
+    pub(crate) is_beginning: bool,
+}
+
+impl PartGap {
+    /// Number of the last that is missing.
+    pub(crate) fn last(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
+    /// Their rows; a part without any counts as one.
+    pub(crate) fn rows(&self) -> u64 {
+        self.next.saturating_sub(self.first)
+    }
+}
+
 /// Parts of one lane.
 #[derive(Debug)]
 pub(crate) struct Parts<T> {
@@ -109,12 +134,48 @@ impl<T> Parts<T> {
         }
     }
 
-    /// Where none is due yet, because whoever reads the queue joined later than the first came: the smallest
-    /// that is here is.
-    pub(crate) fn begin(&mut self) {
-        if self.due.is_none() {
-            self.due = self.waiting.keys().next().copied();
+    /// What is missing in front of the first part that waits, and of rows that stand behind the part
+    /// `rows` (number and attempt); `None`: nothing. To be asked behind [`Parts::take`].
+    pub(crate) fn missing(&self, rows: Option<(u64, u32)>, is_beginning: bool) -> Option<PartGap> {
+        // A part that is here and does not go waits for rows.
+        if self.due.is_some_and(|due| self.waiting.contains_key(&due)) {
+            return None;
         }
+        let (attempt, number) = self.due.unwrap_or((0, 1));
+        let behind_part = self.waiting.values().next().map(|part| {
+            if is_beginning || part.attempt == attempt || part.attempt_first <= number {
+                (part.attempt, part.number)
+            } else {
+                // The later attempt begins there, and which of its parts are missing shows then.
+                (attempt, part.attempt_first)
+            }
+        });
+        let behind_rows = rows.map(|(next, of_rows)| (of_rows.max(attempt), next));
+        let (attempt, next) = match (behind_part, behind_rows) {
+            // Rows that name no attempt stand behind parts of any.
+            (Some(part), Some(rows)) if rows.0 == attempt => {
+                if part.1 < rows.1 {
+                    part
+                } else {
+                    rows
+                }
+            }
+            (Some(part), Some(rows)) => part.min(rows),
+            (part, rows) => part.or(rows)?,
+        };
+        let first = number.min(next.saturating_sub(1));
+        Some(PartGap { attempt, first, next, is_beginning })
+    }
+
+    /// Goes on behind parts that do not come.
+    pub(crate) fn pass(&mut self, gap: PartGap) {
+        self.due = self.due.max(Some((gap.attempt, gap.next)));
+    }
+
+    /// Whether a part comes too late: its lane went on without it, and the rows behind it, up to `row_next`,
+    /// are applied. A later attempt reads its rows anew, so that it stands behind all that was applied.
+    pub(crate) fn is_late(&self, part: &Part<T>, row_next: u64) -> bool {
+        self.due.is_some_and(|(attempt, _)| part.attempt > attempt) && part.anchor < row_next
     }
 
     /// The row that the part stands before which is due, or the smallest.

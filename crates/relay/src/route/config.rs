@@ -35,6 +35,8 @@ pub struct Config {
     pub retry: Retry,
     /// Messages that are received and not finished, bytes in memory, about.
     pub buffer_bytes: usize,
+    /// Rows of these messages.
+    pub buffer_rows: usize,
     /// Long polls at once.
     pub pollers: usize,
     /// How long a message is hidden from others; extended while it is held.

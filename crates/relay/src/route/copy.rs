@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, TableFilter};
-use super::gaps::{Asked, Found, GapState, Heal, Missing, asked, policy, spawn};
+use super::gaps::{Asked, Found, GapState, Heal, Missing, PartsGap, asked, policy, spawn};
 use super::halt::Halt;
 use super::lane::{lane_of, stream_of, suppressed_rows, watermarks};
 use super::limits::{BACK_PAUSE, GRACE, IDLE_LANES_TICKS, LANES_MAX, TICK, TURN_MAX};
@@ -83,6 +83,7 @@ struct Work {
 struct Lane {
     order: LaneOrder<Content>,
     gap: GapState,
+    parts_gap: PartsGap,
     /// Numbers that do not come, by the first of each range: the last, and the message that says so.
     passed: BTreeMap<u64, (u64, Option<u64>)>,
     work: VecDeque<Work>,
@@ -97,10 +98,11 @@ struct Lane {
 impl Lane {
     /// Moves what is in order to what is to be applied; returns messages of what is applied.
     fn release(&mut self, key: &LaneKey, is_wanted: &TableFilter, now: Duration) -> Vec<u64> {
+        let mut finished = Vec::new();
         while let Some(entry) = self.order.take(now) {
             let before = match &entry {
                 Entry::Rows { rows, .. } => Some(rows.first),
-                Entry::Part(_) | Entry::Nothing(_) => None,
+                Entry::Part(_) | Entry::Nothing(_) | Entry::Late(_) => None,
             };
             self.pass(key, before);
             let work = match entry {
@@ -123,11 +125,16 @@ impl Lane {
                     self.again.push(content);
                     continue;
                 }
+                Entry::Late(content) => {
+                    finished.push(content.message);
+                    continue;
+                }
             };
             self.work.push_back(work);
         }
         self.pass(key, None);
-        self.applied_again()
+        finished.extend(self.applied_again());
+        finished
     }
 
     /// How far the copy is.
@@ -217,7 +224,7 @@ struct Told {
 
 /// Runs a route until it is stopped or can't continue.
 pub async fn run_copy(parts: CopyParts, stop: CancellationToken) -> Result<(), Halt> {
-    let room = Arc::new(Room::new(parts.config.buffer_bytes));
+    let room = Arc::new(Room::new(&parts.config));
     let polling = stop.child_token();
     let (mut running, mut arrivals) =
         pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
@@ -308,8 +315,8 @@ impl CopyRoute {
     }
 
     async fn arrived(&mut self, arrived: Arrived) -> Result<(), Halt> {
-        let Arrived { received, bytes, content } = arrived;
-        let message = self.messages.hold(&received, bytes);
+        let Arrived { received, size, content } = arrived;
+        let (bytes, message) = (size.bytes, self.messages.hold(&received, size));
         let count = |kind| self.metrics.messages.with_label_values(&[kind]).inc();
         match content {
             Opened::Rows(rows) => {
@@ -397,10 +404,11 @@ impl CopyRoute {
                 for (first, last) in record.suppressed {
                     order.suppressed(first, last, now);
                 }
-                let (gap, passed) = (GapState::None, BTreeMap::new());
+                let (gap, parts_gap) = (GapState::None, PartsGap::default());
+                let passed = BTreeMap::new();
                 let (work, again, next) = (VecDeque::new(), Vec::new(), record.next);
                 let part = (record.part_attempt, record.part_next);
-                let lane = Lane { order, gap, passed, work, again, next, part };
+                let lane = Lane { order, gap, parts_gap, passed, work, again, next, part };
                 self.lanes.insert(key.clone(), lane);
                 Ok(true)
             }
@@ -633,6 +641,7 @@ impl CopyRoute {
             Unit::Canary { .. }
             | Unit::Passed { .. }
             | Unit::PassedPart { .. }
+            | Unit::PassedParts { .. }
             | Unit::Suppressed { .. } => None,
         };
         match passed {
@@ -758,7 +767,24 @@ impl CopyRoute {
             while let Some(passed) = lane.order.pass_over(now) {
                 declared.push((key.clone(), passed));
             }
-            match lane.gap.look(key, &mut lane.order, policy, now, &self.metrics) {
+            let found = lane.gap.look(key, &mut lane.order, policy, now, &self.metrics);
+            if let Some(parts) =
+                lane.parts_gap.look(key, &mut lane.order, policy, now, &self.metrics)
+            {
+                // Behind all that is to be applied in front of them.
+                let (lane_key, attempt, next) = (key.clone(), parts.attempt, parts.next);
+                let unit = Unit::PassedParts { lane: lane_key, attempt, next };
+                let message = None;
+                lane.work.push_back(Work {
+                    unit,
+                    message,
+                    rows: 1,
+                    bytes: 0,
+                    committed_at_us: None,
+                });
+                go_on.insert(key.clone());
+            }
+            match found {
                 Found::Nothing => {}
                 Found::GoesOn => {
                     go_on.insert(key.clone());
@@ -806,6 +832,7 @@ impl CopyRoute {
             next: lane.next,
             accepted: self.accepted.get(key).copied().unwrap_or_default(),
             gap: &lane.gap,
+            parts: lane.parts_gap.parts(),
             waiting: lane.order.waiting(),
         });
         let view = status::View {
@@ -815,8 +842,7 @@ impl CopyRoute {
             target_state: if self.failure.is_some() { "failing" } else { "works" },
             last_failure: self.failure.clone(),
             state_failure: None,
-            messages_held: self.messages.len() as u64,
-            buffer_bytes: self.room.used() as u64,
+            held: self.messages.view(),
             requests_begun: self.jobs.len() as u64,
             parked: self.told.parked,
             differing: self.told.verified.ranges(),
@@ -896,6 +922,7 @@ fn lane_of_unit(unit: &Unit) -> Option<&LaneKey> {
         | Unit::Part { lane, .. }
         | Unit::Passed { lane, .. }
         | Unit::PassedPart { lane, .. }
+        | Unit::PassedParts { lane, .. }
         | Unit::Suppressed { lane, .. } => Some(lane),
         Unit::Canary { .. } => None,
     }
@@ -907,6 +934,7 @@ fn parked(unit: &Unit, why: &str) -> Parked {
         Unit::Rows { lane, rows, first, last } => (lane, Some(rows), *first, *last),
         Unit::Part { lane, part, rows } => (lane, Some(rows), part.part, part.part),
         Unit::PassedPart { lane, part, .. } => (lane, None, part.part, part.part),
+        Unit::PassedParts { lane, next, .. } => (lane, None, *next, *next),
         Unit::Passed { lane, first, last } | Unit::Suppressed { lane, first, last } => {
             (lane, None, *first, *last)
         }
@@ -942,7 +970,7 @@ mod tests {
     use crate::lanes::order::{LaneOrder, Rows};
     use crate::lanes::parts::Part;
     use crate::open::{Opened, tests as open};
-    use crate::route::gaps::GapState;
+    use crate::route::gaps::{GapState, PartsGap};
     use crate::state::LaneRecord;
     use crate::target::copy::Unit;
 
@@ -965,6 +993,7 @@ mod tests {
         Lane {
             order: LaneOrder::new(next, None, false, Waits::default(), NOW),
             gap: GapState::None,
+            parts_gap: PartsGap::default(),
             passed: BTreeMap::new(),
             work: VecDeque::new(),
             again: Vec::new(),
@@ -982,6 +1011,7 @@ mod tests {
             Unit::Part { .. }
             | Unit::Canary { .. }
             | Unit::PassedPart { .. }
+            | Unit::PassedParts { .. }
             | Unit::Suppressed { .. } => ("other", 0, 0, message),
         })
         .collect()

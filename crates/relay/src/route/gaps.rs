@@ -1,4 +1,5 @@
-//! Rows that are missing: asked for, waited for, or given up.
+//! Rows that are missing: asked for, waited for, or given up. Parts of snapshots likewise, except that no
+//! log has them: they can't be asked for.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::config::GapPolicy;
 use crate::lane::LaneKey;
 use crate::lanes::order::LaneOrder;
+use crate::lanes::parts::PartGap;
 use crate::metrics::Metrics;
 
 /// Replays of one gap before its lane halts, and the time for each.
@@ -168,6 +170,57 @@ impl GapState {
     }
 }
 
+/// Parts of snapshots that are missing, of which was told: their lane is halted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct PartsGap(Option<PartGap>);
+
+impl PartsGap {
+    /// The parts.
+    pub(super) fn parts(&self) -> Option<&PartGap> {
+        self.0.as_ref()
+    }
+
+    /// Looks whether parts of the lane are missing for too long, and decides. The parts behind which the
+    /// lane goes on, if it does: that is to be saved.
+    pub(super) fn look<T>(
+        &mut self,
+        key: &LaneKey,
+        order: &mut LaneOrder<T>,
+        policy: GapPolicy,
+        now: Duration,
+        metrics: &Metrics,
+    ) -> Option<PartGap> {
+        let Some(gap) = order.missing_parts(now) else {
+            if self.0.take().is_some() {
+                metrics.gaps_healed.inc();
+                tracing::info!(lane = %key, "missing parts of a snapshot have come");
+            }
+            return None;
+        };
+        let (first, last) = (gap.first, gap.last());
+        if gap.is_beginning {
+            tracing::info!(lane = %key, next = gap.next, "the lane begins with this part of a snapshot");
+        } else if policy == GapPolicy::Declare {
+            metrics.rows.with_label_values(&["missing"]).inc_by(gap.rows());
+            tracing::error!(
+                lane = %key, first, last, "parts of a snapshot are missing: the lane goes on without them"
+            );
+        } else {
+            if self.0 != Some(gap) {
+                tracing::error!(
+                    lane = %key, first, last,
+                    "parts of a snapshot are missing: nothing behind them is delivered until they have come"
+                );
+            }
+            self.0 = Some(gap);
+            return None;
+        }
+        order.pass_parts(gap);
+        self.0 = None;
+        Some(gap)
+    }
+}
+
 /// Who can't ask for missing rows halts.
 pub(super) fn policy(wanted: GapPolicy, heal: Option<&Arc<dyn Heal>>) -> GapPolicy {
     match (wanted, heal) {
@@ -213,7 +266,8 @@ mod tests {
     use binpulse_client::ledger::Waits;
 
     use super::*;
-    use crate::lanes::order::Rows;
+    use crate::lanes::order::{Entry, Rows};
+    use crate::lanes::parts::Part;
 
     #[test]
     fn a_streamer_that_is_away_or_busy_is_asked_again_until_it_answers() {
@@ -241,5 +295,47 @@ mod tests {
         }
         assert_eq!(look(&mut state, now), Found::Nothing);
         assert_eq!(state, GapState::Halted { gap: (1, 2) });
+    }
+
+    #[test]
+    fn lost_parts_halt_their_lane_or_are_given_up_by_setting_and_are_counted() {
+        let lane = LaneKey { stream: "s".into(), epoch: 1, lane: "a.b#0".into() };
+        let (waits, metrics) = (Waits::default(), Metrics::new("test").expect("metrics"));
+        let missing = metrics.rows.with_label_values(&["missing"]);
+        let (zero, then) = (Duration::ZERO, waits.gap);
+        let part =
+            |number| Part { attempt: 1, number, attempt_first: 1, anchor: 1, rows: 2, content: () };
+        for policy in [GapPolicy::Heal, GapPolicy::Halt] {
+            let mut order = LaneOrder::new(1, None, true, waits, zero);
+            let mut gap = PartsGap::default();
+            order.offer_part(part(5), zero);
+            assert_eq!(
+                (order.take(zero), gap.look(&lane, &mut order, policy, zero, &metrics)),
+                (None, None)
+            );
+            assert_eq!(gap.look(&lane, &mut order, policy, then, &metrics), None);
+            assert_eq!(gap.parts().map(|gap| (gap.first, gap.last())), Some((1, 4)));
+            assert_eq!(order.take(then), None, "the lane waits");
+            let healed = metrics.gaps_healed.get();
+            order.offer_part(part(1), then);
+            order.offer_part(part(3), then);
+            assert_eq!(std::iter::from_fn(|| order.take(then)).count(), 3);
+            assert_eq!(gap.look(&lane, &mut order, policy, then, &metrics), None);
+            assert_eq!((gap.parts(), metrics.gaps_healed.get() - healed), (None, 1));
+        }
+        let mut order = LaneOrder::new(1, None, true, waits, zero);
+        let mut gap = PartsGap::default();
+        order.offer_part(part(5), zero);
+        assert_eq!(gap.look(&lane, &mut order, GapPolicy::Declare, zero, &metrics), None);
+        let passed = gap.look(&lane, &mut order, GapPolicy::Declare, then, &metrics);
+        assert_eq!(passed.map(|gap| (gap.attempt, gap.first, gap.next)), Some((1, 1, 5)));
+        assert_eq!((missing.get(), order.take(then)), (4, Some(Entry::Part(part(5)))));
+        // Where a lane begins that was not known, nothing is missing.
+        let mut order = LaneOrder::new(0, None, true, waits, zero);
+        order.offer_part(part(5), zero);
+        assert_eq!((order.missing(waits.first), order.take(waits.first)), (None, None));
+        let begun = gap.look(&lane, &mut order, GapPolicy::Halt, waits.first, &metrics);
+        assert_eq!(begun.map(|gap| (gap.attempt, gap.next)), Some((1, 5)));
+        assert_eq!((missing.get(), order.take(then)), (4, Some(Entry::Part(part(5)))));
     }
 }

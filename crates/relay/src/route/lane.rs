@@ -10,7 +10,7 @@ use binpulse_core::encode::opened::OpenedRows;
 
 use super::config::Config;
 use super::documents::Blocks;
-use super::gaps::GapState;
+use super::gaps::{GapState, PartsGap};
 use crate::body::{Bodies, Read, RowRef};
 use crate::lane::LaneKey;
 use crate::lanes::Order;
@@ -52,6 +52,7 @@ pub(super) struct LaneState {
     pub(super) order: LaneOrder<Content>,
     pub(super) requests: Requests<RowRef>,
     pub(super) gap: GapState,
+    pub(super) parts_gap: PartsGap,
     /// When the last row that was released was committed; `None`: not known.
     committed_us: Option<i64>,
     /// Messages whose rows are released, and not all dealt with.
@@ -62,7 +63,7 @@ pub(super) struct LaneState {
     pub(super) blocks: Blocks,
     /// Rows that are not delivered, since they were last told.
     left_out: LeftOut,
-    /// Messages that told of rows that are held back: done with when that is saved.
+    /// Messages that told of rows that are held back, and late parts: done with when the lane is saved.
     told: Vec<u64>,
 }
 
@@ -97,6 +98,7 @@ impl LaneState {
             order,
             requests: Requests::new(record, limits),
             gap: GapState::None,
+            parts_gap: PartsGap::default(),
             committed_us: None,
             messages: Vec::new(),
             again: Vec::new(),
@@ -203,6 +205,7 @@ impl LaneState {
                 }
                 Entry::Part(part) => self.release_rows(config, bodies, part.content, 0),
                 Entry::Nothing(content) => self.again.push(content),
+                Entry::Late(content) => self.told.push(content.message),
             }
         }
         std::mem::take(&mut self.left_out)

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::limits::BACK_PAUSE;
-use super::poll::Room;
+use super::poll::{Room, Size};
+use super::status::Unfinished;
 use crate::metrics::Metrics;
 use crate::queue::{Queue, Received};
 
@@ -15,7 +16,7 @@ use crate::queue::{Queue, Received};
 #[derive(Debug)]
 struct Message {
     receipt: String,
-    bytes: usize,
+    size: Size,
     /// Until when it is hidden from others.
     hidden_until: Instant,
     sent_at_us: Option<i64>,
@@ -45,10 +46,10 @@ impl Messages {
     }
 
     /// Holds a message from now on.
-    pub(super) fn hold(&mut self, received: &Received, bytes: usize) -> u64 {
+    pub(super) fn hold(&mut self, received: &Received, size: Size) -> u64 {
         let message = Message {
             receipt: received.receipt.clone(),
-            bytes,
+            size,
             hidden_until: Instant::now() + self.visibility,
             sent_at_us: received.sent_at_us,
         };
@@ -62,12 +63,17 @@ impl Messages {
         self.finished.push(message);
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.held.len()
+    pub(super) fn view(&self) -> Unfinished {
+        let Size { bytes, rows } = self.room.used();
+        Unfinished {
+            messages_held: self.held.len() as u64,
+            buffer_bytes: bytes as u64,
+            buffer_rows: rows as u64,
+        }
     }
 
-    fn bytes_of(&self, message: u64) -> usize {
-        self.held.get(&message).map_or(0, |message| message.bytes)
+    fn size_of(&self, message: u64) -> Size {
+        self.held.get(&message).map_or(Size::default(), |message| message.size)
     }
 
     /// When the oldest of them entered the queue.
@@ -103,13 +109,13 @@ impl Messages {
     /// Gives messages back that wait for others, until half of the room would be free. `drop_round` gives
     /// up those that are furthest behind, one of each lane.
     pub(super) async fn make_room(&mut self, mut drop_round: impl FnMut() -> Vec<u64>) {
-        let (mut messages, mut bytes) = (Vec::new(), 0);
-        while bytes < self.room.used() / 2 {
+        let (mut messages, mut size) = (Vec::new(), Size::default());
+        while self.room.is_half_full_without(size) {
             let round = drop_round();
             if round.is_empty() {
                 break;
             }
-            bytes += round.iter().map(|message| self.bytes_of(*message)).sum::<usize>();
+            size = round.iter().map(|message| self.size_of(*message)).fold(size, Size::plus);
             messages.extend(round);
         }
         if !messages.is_empty() {
@@ -151,7 +157,7 @@ impl Messages {
         let room = &self.room;
         taken
             .map(|message| {
-                room.free(message.bytes);
+                room.free(message.size);
                 message.receipt
             })
             .collect()

@@ -35,34 +35,67 @@ const TABLES_MAX: usize = 4096;
 /// Longest pause after a call of SQS that failed.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 
-/// Bytes of messages that are held.
+/// What messages take: bytes in memory, about, and rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) bytes: usize,
+    pub(super) rows: usize,
+}
+
+impl Size {
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self { bytes: self.bytes + other.bytes, rows: self.rows + other.rows }
+    }
+
+    /// Whether it has at least as much as the other, of one of the two.
+    fn reaches(self, other: Self) -> bool {
+        self.bytes >= other.bytes || self.rows >= other.rows
+    }
+}
+
+/// What the messages take that are held.
 #[derive(Debug)]
 pub(super) struct Room {
-    max: usize,
-    used: AtomicUsize,
+    max: Size,
+    bytes: AtomicUsize,
+    rows: AtomicUsize,
     freed: Notify,
 }
 
 impl Room {
-    pub(super) fn new(max: usize) -> Self {
-        Self { max, used: AtomicUsize::new(0), freed: Notify::new() }
+    pub(super) fn new(config: &Config) -> Self {
+        let max = Size { bytes: config.buffer_bytes, rows: config.buffer_rows };
+        Self { max, bytes: AtomicUsize::new(0), rows: AtomicUsize::new(0), freed: Notify::new() }
     }
 
-    pub(super) fn free(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::AcqRel);
+    pub(super) fn free(&self, size: Size) {
+        self.bytes.fetch_sub(size.bytes, Ordering::AcqRel);
+        self.rows.fetch_sub(size.rows, Ordering::AcqRel);
         self.freed.notify_waiters();
     }
 
-    pub(super) fn used(&self) -> usize {
-        self.used.load(Ordering::Acquire)
+    pub(super) fn used(&self) -> Size {
+        let (bytes, rows) = (&self.bytes, &self.rows);
+        Size { bytes: bytes.load(Ordering::Acquire), rows: rows.load(Ordering::Acquire) }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.used() >= self.max
+        self.used().reaches(self.max)
     }
 
-    fn take(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Ordering::AcqRel);
+    /// Whether half of it would be in use without these.
+    pub(super) fn is_half_full_without(&self, given_back: Size) -> bool {
+        let used = self.used();
+        let left = Size {
+            bytes: used.bytes.saturating_sub(given_back.bytes),
+            rows: used.rows.saturating_sub(given_back.rows),
+        };
+        left.reaches(Size { bytes: self.max.bytes / 2 + 1, rows: self.max.rows / 2 + 1 })
+    }
+
+    fn take(&self, size: Size) {
+        self.bytes.fetch_add(size.bytes, Ordering::AcqRel);
+        self.rows.fetch_add(size.rows, Ordering::AcqRel);
     }
 
     /// Waits until there is some. What is received then may go beyond it by one answer.
@@ -83,7 +116,7 @@ impl Room {
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) received: Received,
-    pub(super) bytes: usize,
+    pub(super) size: Size,
     pub(super) content: Content,
 }
 
@@ -144,7 +177,7 @@ impl Poller {
             self.metrics.queue_read_timestamp_seconds.set(now);
             for message in messages {
                 let arrived = self.open(message).await;
-                self.room.take(arrived.bytes);
+                self.room.take(arrived.size);
                 if self.arrived.send(arrived).await.is_err() {
                     return;
                 }
@@ -176,8 +209,9 @@ impl Poller {
                 Content::Unreadable { reason: error.reason(), message: error.to_string() }
             }
         };
-        let bytes = received.body.len() + content.bytes();
-        Arrived { received, bytes, content }
+        let mut size = content.size();
+        size.bytes += received.body.len();
+        Arrived { received, size, content }
     }
 
     fn content(&self, opened: Opened) -> Content {
@@ -209,16 +243,17 @@ impl Poller {
 }
 
 impl Content {
-    /// Bytes in memory, about.
-    fn bytes(&self) -> usize {
+    fn size(&self) -> Size {
         match self {
-            Self::Rows(rows) | Self::Part(_, rows) => rows.memory_bytes(),
-            Self::Outbox(message) => message.body.len() + 1024,
+            Self::Rows(rows) | Self::Part(_, rows) => {
+                Size { bytes: rows.memory_bytes(), rows: rows.len() }
+            }
+            Self::Outbox(message) => Size { bytes: message.body.len() + 1024, rows: 1 },
             Self::Canary(_)
             | Self::Suppressed(_)
             | Self::Other
             | Self::Unreadable { .. }
-            | Self::Away(_) => 1024,
+            | Self::Away(_) => Size { bytes: 1024, rows: 0 },
         }
     }
 }
@@ -265,5 +300,44 @@ impl Tables {
         }
         known.entry(rows.table().fingerprint).or_insert_with(|| Arc::clone(rows.table()));
         Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Room, Size};
+    use crate::route::tests::config;
+
+    proptest! {
+        /// Whatever comes and goes, in whichever order: both bounds hold, each by itself.
+        #[test]
+        fn there_is_room_below_both_bounds_and_half_of_it_is_free_at_half_of_both(
+            sizes in prop::collection::vec((0_usize..400_000, 0_usize..400), 0..12),
+            freed in 0_usize..12,
+        ) {
+            let config = config(binpulse_core::encode::formats::FormatOptions::Binpulse);
+            let max = Size { bytes: config.buffer_bytes, rows: config.buffer_rows };
+            let room = Room::new(&config);
+            let sizes: Vec<_> = sizes.into_iter().map(|(bytes, rows)| Size { bytes, rows }).collect();
+            for size in &sizes {
+                room.take(*size);
+            }
+            let (gone, left) = sizes.split_at(freed.min(sizes.len()));
+            for size in gone {
+                room.free(*size);
+            }
+            let sum = |sizes: &[Size]| sizes.iter().copied().fold(Size::default(), Size::plus);
+            let used = sum(left);
+            prop_assert_eq!(room.used(), used);
+            prop_assert_eq!(room.is_full(), used.bytes >= max.bytes || used.rows >= max.rows);
+            let given_back = sum(&left[..left.len() / 2]);
+            let kept = sum(&left[left.len() / 2..]);
+            prop_assert_eq!(
+                room.is_half_full_without(given_back),
+                kept.bytes > max.bytes / 2 || kept.rows > max.rows / 2
+            );
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use binpulse_core::encode::Lane;
 use serde::Serialize;
 
 use super::documents::Documents;
@@ -10,6 +11,7 @@ use super::gaps::GapState;
 use super::verified::DifferingRange;
 use crate::clock::wall_clock_us;
 use crate::lane::LaneKey;
+use crate::lanes::parts::PartGap;
 use crate::metrics::Metrics;
 use crate::state::ParkedEntry;
 
@@ -28,10 +30,9 @@ pub struct View {
     pub last_failure: Option<String>,
     /// The last failure of the state, while it fails.
     pub state_failure: Option<String>,
-    /// Messages that are received and not finished.
-    pub messages_held: u64,
-    /// Bytes that they take.
-    pub buffer_bytes: u64,
+    /// What is received and not finished.
+    #[serde(flatten)]
+    pub held: Unfinished,
     /// Requests that are begun and not delivered.
     pub requests_begun: u64,
     /// Requests that are parked.
@@ -50,6 +51,17 @@ pub struct View {
     pub differing: Vec<DifferingRange>,
 }
 
+/// What is received and not finished.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Unfinished {
+    /// Messages.
+    pub messages_held: u64,
+    /// Bytes that they take.
+    pub buffer_bytes: u64,
+    /// Rows that they have.
+    pub buffer_rows: u64,
+}
+
 /// A lane that does not go on by itself just now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LaneStatus {
@@ -61,6 +73,8 @@ pub struct LaneStatus {
     pub state: &'static str,
     /// Numbers that are missing.
     pub missing: Option<(u64, u64)>,
+    /// Numbers of rows of snapshot parts that are missing.
+    pub missing_parts: Option<(u64, u64)>,
     /// What an operator does.
     pub remedy: Option<String>,
 }
@@ -149,29 +163,34 @@ pub(super) struct LaneView<'a> {
     /// The newest watermark; 0 none.
     pub(super) accepted: u64,
     pub(super) gap: &'a GapState,
+    pub(super) parts: Option<&'a PartGap>,
     pub(super) waiting: usize,
 }
 
 /// What lanes add to a view.
 pub(super) fn lanes<'a>(route: &str, lanes: impl Iterator<Item = LaneView<'a>>) -> View {
     let (mut view, mut waits) = (View::default(), Vec::new());
-    for LaneView { key, next, accepted, gap, waiting } in lanes {
+    for LaneView { key, next, accepted, gap, parts, waiting } in lanes {
         view.lanes_total += 1;
         view.lag_rows += if next > 0 { accepted.saturating_sub(next) } else { 0 };
         let (state, missing) = match *gap {
             GapState::Halted { gap } => ("halted", Some(gap)),
             GapState::Asked { gap, .. } => ("asked", Some(gap)),
+            GapState::None if parts.is_some() => ("halted", None),
             GapState::None if waiting > 0 => ("waiting", None),
             GapState::None => continue,
         };
         // Lanes that wait for a moment hide none of which rows are missing.
-        let shown = if missing.is_some() { &mut view.lanes } else { &mut waits };
+        let is_waiting = missing.is_none() && parts.is_none();
+        let shown = if is_waiting { &mut waits } else { &mut view.lanes };
         if shown.len() < LANES_SHOWN_MAX {
             let remedy = match *gap {
                 GapState::Halted { gap } => Some(remedy(route, key, gap)),
-                GapState::Asked { .. } | GapState::None => None,
+                GapState::Asked { .. } => None,
+                GapState::None => parts.map(|_| remedy_of_parts(route, key)),
             };
-            shown.push(LaneStatus { lane: key.to_string(), next, state, missing, remedy });
+            let (lane, missing_parts) = (key.to_string(), parts.map(|gap| (gap.first, gap.last())));
+            shown.push(LaneStatus { lane, next, state, missing, missing_parts, remedy });
         }
     }
     waits.truncate(LANES_SHOWN_MAX - view.lanes.len());
@@ -192,11 +211,13 @@ pub(super) fn tell(metrics: &Metrics, status: &Status, view: View) {
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
     };
     set(&metrics.lanes, view.lanes_total);
-    set(&metrics.messages_held, view.messages_held);
-    set(&metrics.buffer_bytes, view.buffer_bytes);
+    set(&metrics.messages_held, view.held.messages_held);
+    set(&metrics.buffer_bytes, view.held.buffer_bytes);
+    set(&metrics.buffer_rows, view.held.buffer_rows);
     set(&metrics.lag_rows, view.lag_rows);
     set(&metrics.parked, view.parked);
-    let gaps = view.lanes.iter().filter(|lane| lane.missing.is_some()).count();
+    let is_open = |lane: &&LaneStatus| lane.missing.is_some() || lane.missing_parts.is_some();
+    let gaps = view.lanes.iter().filter(is_open).count();
     set(&metrics.gaps_open, gaps as u64);
     metrics.endpoint_state.set(match view.target_state {
         "gone" => 2,
@@ -218,6 +239,19 @@ fn remedy(route: &str, lane: &LaneKey, (first, last): (u64, u64)) -> String {
     )
 }
 
+/// No log has the parts of a snapshot, so that no replay brings them.
+fn remedy_of_parts(route: &str, lane: &LaneKey) -> String {
+    let table = Lane::table_of(&lane.lane);
+    let table =
+        table.map_or_else(String::new, |(database, table, _)| format!("{database}.{table}"));
+    let table = table.replace('\'', "'\\''");
+    format!(
+        "look for the part in dead letter queues (`binpulse relay redrive`); else go on without it \
+         (relay.gap = declare, and restart the relay), then read the table's rows again, with the \
+         streamer's settings (`binpulse snapshot start --tables '{table}' --for {route}`)"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +266,7 @@ mod tests {
             })
             .collect();
         let (none, halted) = (GapState::None, GapState::Halted { gap: (1, 2) });
+        let parts = PartGap { attempt: 1, first: 3, next: 5, is_beginning: false };
         let shown = lanes(
             "r",
             keys.iter().enumerate().map(|(at, key)| LaneView {
@@ -239,10 +274,18 @@ mod tests {
                 next: 1,
                 accepted: 4,
                 gap: if at == 149 { &halted } else { &none },
+                parts: (at == 148).then_some(&parts),
                 waiting: 1,
             }),
         );
         assert_eq!((shown.lanes_total, shown.lag_rows, shown.lanes.len()), (150, 450, 100));
-        assert_eq!((shown.lanes[0].state, shown.lanes[0].missing), ("halted", Some((1, 2))));
+        let first = &shown.lanes[0];
+        assert_eq!(
+            (first.state, first.missing, first.missing_parts),
+            ("halted", None, Some((3, 4)))
+        );
+        let remedy = first.remedy.as_deref().expect("what to do");
+        assert!(remedy.contains("snapshot start --tables 'a.b' --for r"), "{remedy}");
+        assert_eq!((shown.lanes[1].state, shown.lanes[1].missing), ("halted", Some((1, 2))));
     }
 }

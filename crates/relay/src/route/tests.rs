@@ -56,7 +56,7 @@ fn opened_from(first: u64, changes: &[OwnedChange], before_image: BeforeImage) -
     Arc::new(OpenedRows::new(batch, |_| None).expect("it was written here"))
 }
 
-fn config(format: FormatOptions) -> Config {
+pub(super) fn config(format: FormatOptions) -> Config {
     let second = Duration::from_secs(1);
     Config {
         name: "r".to_owned(),
@@ -75,6 +75,7 @@ fn config(format: FormatOptions) -> Config {
         gap: GapPolicy::Halt,
         retry: crate::target::retry::Retry::default(),
         buffer_bytes: 1 << 20,
+        buffer_rows: 1_000,
         pollers: 1,
         visibility: second,
         has_snapshots: false,

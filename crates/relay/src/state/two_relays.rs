@@ -177,7 +177,7 @@ impl Held {
                     self.requests.release(Row { place, keys: [key, key], bytes: 1, content });
                     rows.content
                 }
-                Entry::Part(_) => panic!("no snapshot here"),
+                Entry::Part(_) | Entry::Late(_) => panic!("no snapshot here"),
             };
             self.messages.insert(message);
         }

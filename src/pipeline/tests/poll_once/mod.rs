@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::aws;
 use super::made::Made;
 use crate::aws::Deadlines;
-use crate::change::{GtidSet, Position};
+use crate::change::{GtidSet, NameCase, Position};
+use crate::control::{Command, Desk};
 use crate::decode::{Config as DecodeConfig, Decoder, Step};
-use crate::encode::Oversize;
+use crate::encode::{Kind, Oversize};
 use crate::filter::Pattern;
 use crate::pack::Config as PackConfig;
 use crate::pipeline::flow::Flow;
@@ -553,7 +554,7 @@ async fn the_end_of_a_stream_and_an_error_in_it_end_the_loop_by_name() {
 }
 
 /// A server that has the table of the log without names, or none.
-async fn dictionary(has_table: bool) -> Server {
+async fn dictionary(has_table: bool, changed_at: &'static str) -> Server {
     let texts = |row: &[Option<&str>]| -> Vec<Option<String>> {
         row.iter().map(|text| text.map(str::to_owned)).collect()
     };
@@ -568,7 +569,7 @@ async fn dictionary(has_table: bool) -> Server {
         _ if sql.starts_with("SET show_gipk") => Answer::Refused,
         _ if sql.starts_with("SELECT FULL_COLLATION_NAME") => Answer::Refused,
         _ if !has_table => Answer::Rows(Vec::new()),
-        _ if sql.contains("information_schema.TABLES") => answers(&[["d", "t", "1"]]),
+        _ if sql.contains("information_schema.TABLES") => answers(&[["d", "t", changed_at]]),
         _ if sql.contains("information_schema.STATISTICS") => {
             answers(&[["d", "t", "PRIMARY", "id"]])
         }
@@ -588,11 +589,21 @@ async fn tables_without_names_are_asked_for_where_their_rows_are_published() {
     let exclude = |is_excluded: bool| {
         if is_excluded { vec![Pattern::parse("d.t", 2).expect("a pattern")] } else { Vec::new() }
     };
-    for (has_table, is_excluded, told) in
-        [(true, false, Some("agrees")), (false, false, Some("disagrees")), (true, true, None)]
-    {
-        let server = dictionary(has_table).await;
-        let mut rig = Rig::new(Setup { exclude: exclude(is_excluded), ..Setup::default() });
+    // Before the log, and long behind it.
+    let (before, behind) = ("1", "4000000000");
+    for (has_table, changed_at, is_excluded, masks, told) in [
+        (true, before, false, None, Some("agrees")),
+        (false, before, false, None, Some("disagrees")),
+        (true, before, true, None, None),
+        (true, behind, false, None, Some("changed_since")),
+        (true, before, false, Some("d.t.b"), Some("agrees")),
+        // Names that may be those of other columns let out nothing that is masked.
+        (true, behind, false, Some("d.t.b"), Some("disagrees")),
+    ] {
+        let server = dictionary(has_table, changed_at).await;
+        let drop_columns = masks.into_iter().filter_map(|text| Pattern::parse(text, 3)).collect();
+        let setup = Setup { exclude: exclude(is_excluded), drop_columns, ..Setup::default() };
+        let mut rig = Rig::new(setup);
         rig.pipeline.ask_for_schemas(Some(Columns::new(&server.config(), 0, "server")));
         let config = DecodeConfig { asks_for_schemas: true, ..DecodeConfig::default() };
         let mut decoder = Decoder::new(config);
@@ -606,15 +617,50 @@ async fn tables_without_names_are_asked_for_where_their_rows_are_published() {
                 break;
             }
         }
-        assert_eq!(taken.is_ok(), has_table, "{taken:?}");
+        let may_leave = has_table && (masks.is_none() || changed_at == before);
+        assert_eq!(taken.is_ok(), may_leave, "{taken:?}");
         let asked = server.heard().iter().any(|sql| sql.contains("information_schema.COLUMNS"));
-        assert_eq!(asked, told.is_some());
+        assert_eq!(asked, !is_excluded);
         for result in ["agrees", "changed_since", "lossy", "disagrees"] {
             let count = rig.metrics.schema_lookups_total.of(result).get();
             assert_eq!(count > 0, told == Some(result), "{result}: {count}");
         }
         let unnamed = rig.pipeline.parts.flow.progress().unnamed;
-        assert_eq!(unnamed.is_some(), told == Some("disagrees"), "{unnamed:?}");
+        let is_unnamed = told == Some("disagrees") && masks.is_none();
+        assert_eq!(unnamed.is_some(), is_unnamed, "{unnamed:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_back_is_told_to_operators_by_the_names_of_the_server() {
+    let stop = CancellationToken::new();
+    for (case, held) in [(NameCase::Sensitive, 0), (NameCase::Insensitive, 1)] {
+        let desk = Arc::new(Desk::default());
+        desk.open(&[]);
+        let controls = Some(Arc::clone(&desk));
+        let mut rig = Rig::new(Setup { controls, ..Setup::default() });
+        rig.pipeline.compare_names(case);
+        let (pattern, reason, by) = ("D.T".to_owned(), "a test".to_owned(), "nobody".to_owned());
+        desk.command(&Command::Suppress { pattern, reason, by }, 1).expect("it is open");
+        // What is asked goes before a look at what is due.
+        let looked = within("it turns", rig.pipeline.idle(rig.watcher.0.notified())).await;
+        looked.expect("it goes on");
+        within("taken", rig.take(&one_row().events, &stop)).await.expect("there is room");
+        let Rig { mut sink, watcher, mut pipeline, .. } = rig;
+        let message = within("it leaves", async {
+            tokio::select! {
+                ticket = sink.recv() => ticket.expect("the thread runs").message,
+                ended = pipeline.idle(std::future::pending()) => panic!("{ended:?}"),
+            }
+        });
+        let kind = if held == 1 { Kind::Suppressed } else { Kind::Change };
+        assert_eq!(message.await.kind, kind);
+        let is_told = async {
+            while desk.status().first().is_none_or(|control| control.rows != held) {
+                watcher.0.notified().await;
+            }
+        };
+        within("told", pipeline.idle(is_told)).await.expect("it goes on");
     }
 }
 

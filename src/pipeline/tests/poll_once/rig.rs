@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, Delta, MemoryStore, Saving, Store, Tracker};
+use crate::control::Desk;
 use crate::encode::{FinalizeOptions, Format, Oversize};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::freshness::schema::SchemaName;
@@ -126,6 +127,7 @@ pub(super) struct Setup {
     /// Saves that fail at first.
     pub(super) failing_saves: u32,
     pub(super) pack: PackConfig,
+    pub(super) controls: Option<Arc<Desk>>,
 }
 
 impl Default for Setup {
@@ -143,6 +145,7 @@ impl Default for Setup {
             puts_refused_aside: false,
             failing_saves: 0,
             pack: each_row(),
+            controls: None,
         }
     }
 }
@@ -207,7 +210,7 @@ impl Rig {
             quarantine: setup.quarantine,
             puts_refused_aside: setup.puts_refused_aside,
             snapshot: None,
-            controls: None,
+            controls: setup.controls,
         });
         Self { pipeline, sink, settled, saved, watcher, metrics }
     }

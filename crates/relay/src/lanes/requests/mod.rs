@@ -233,6 +233,17 @@ impl<R> Requests<R> {
         self.finish(Place::Read(attempt, number), number);
     }
 
+    /// Parts that do not come: this one is next behind them. What is under way of those in front of them is
+    /// still waited for.
+    pub(crate) fn parts_absent(&mut self, attempt: u32, first: u64, next: u64) {
+        if attempt > self.read.0 || self.read.1 == 0 {
+            (self.read, self.read_done) = ((attempt, next), Ranges::default());
+            self.is_changed = true;
+        } else {
+            self.finish(Place::Read(attempt, first), next.saturating_sub(1));
+        }
+    }
+
     /// Rows that are in no request, and requests under way.
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> (usize, usize) {

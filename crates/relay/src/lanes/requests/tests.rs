@@ -171,3 +171,25 @@ fn parts_of_snapshots_have_numbers_of_their_own() {
     requests.release(read(2, 3));
     assert!(requests.is_read(1, 9, 9) && !requests.is_read(2, 3, 3));
 }
+
+#[test]
+fn parts_that_do_not_come_count_as_dealt_with_and_those_in_front_of_them_are_waited_for() {
+    let mut requests = Requests::new(&LaneRecord::default(), limits(Order::Lane, 10));
+    let read =
+        |attempt, number| Row { place: Place::Read(attempt, number), ..row(1, [1, 1], true) };
+    let saved = |requests: &mut Requests<u64>| {
+        let record = requests.changed().expect("it is to be saved");
+        (record.part_attempt, record.part_next)
+    };
+    requests.parts_absent(1, 1, 5);
+    assert_eq!(saved(&mut requests), (1, 5), "none was known");
+    requests.release(read(1, 5));
+    let run = requests.take().expect("the part");
+    requests.parts_absent(1, 6, 9);
+    assert_eq!(saved(&mut requests), (1, 5), "the part in front of them is under way");
+    assert!(requests.is_read(1, 6, 8) && !requests.is_read(1, 5, 5) && !requests.is_read(1, 9, 9));
+    requests.delivered(run.number);
+    assert_eq!(saved(&mut requests), (1, 9));
+    requests.parts_absent(3, 9, 12);
+    assert_eq!(saved(&mut requests), (3, 12));
+}

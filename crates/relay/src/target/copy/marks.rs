@@ -78,6 +78,9 @@ pub(super) struct Mark {
     is_there: bool,
 }
 
+/// Instead of a chunk: parts in front of the next one do not come, and may be of the same chunk.
+const PASSED: &str = "?";
+
 /// Where a part stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PartPlace {
@@ -142,12 +145,20 @@ impl Mark {
         if !is_next || self.next > 0 && self.next < anchor {
             return PartPlace::Behind;
         }
-        self.joined_within = !known && part.part != 1;
+        self.joined_within = self.chunk == PASSED || !known && part.part != 1;
         self.attempt = part.attempt;
         self.part_next = part.part.saturating_add(rows.max(1));
         // Rows before the anchor are older than the part: for a lane that begins with one, not needed.
         self.next = self.next.max(anchor);
         PartPlace::Due
+    }
+
+    /// Parts do not come: this one is next behind them.
+    pub(super) fn pass_parts(&mut self, attempt: u32, next: u64) {
+        if (attempt, next) > (self.attempt, self.part_next) {
+            (self.attempt, self.part_next) = (attempt, next);
+            PASSED.clone_into(&mut self.chunk);
+        }
     }
 
     pub(super) async fn write(&self, session: &mut Session, lane: &LaneKey) -> Result<(), Failure> {

@@ -135,6 +135,15 @@ pub enum Unit {
         /// Its rows.
         rows: u64,
     },
+    /// Parts of snapshots that do not come: nothing is removed of the chunks that they are of.
+    PassedParts {
+        /// Their lane.
+        lane: LaneKey,
+        /// Attempt of the part that is next behind them.
+        attempt: u32,
+        /// Its number.
+        next: u64,
+    },
 }
 
 /// What a transaction did.
@@ -375,6 +384,7 @@ impl Inner {
                 Unit::Canary { .. }
                 | Unit::Passed { .. }
                 | Unit::PassedPart { .. }
+                | Unit::PassedParts { .. }
                 | Unit::Suppressed { .. } => continue,
             };
             let prepared = self.tables.prepare(session, rows.table(), key).await;
@@ -419,6 +429,7 @@ impl Work {
             | Unit::Part { lane, .. }
             | Unit::Passed { lane, .. }
             | Unit::PassedPart { lane, .. }
+            | Unit::PassedParts { lane, .. }
             | Unit::Suppressed { lane, .. } = unit
             {
                 self.marks.entry(lane.clone()).or_default();
@@ -488,6 +499,11 @@ impl Work {
                     marks::PartPlace::Applied => {}
                     marks::PartPlace::Behind => self.note_behind(lane),
                     marks::PartPlace::Due => part::pass(mark, part),
+                }
+            }
+            Unit::PassedParts { lane, attempt, next } => {
+                if let Some(mark) = self.marks.get_mut(lane) {
+                    mark.pass_parts(*attempt, *next);
                 }
             }
             Unit::Canary { stream, epoch, canary } => {

@@ -4,7 +4,10 @@
 //! take what arrived and what was answered; make requests; save; only then send them; delete messages
 //! of which all rows are saved as dealt with.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod canaries;
+mod parked;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,29 +18,29 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::config::Config;
-use super::delivery::{Deliveries, Finished, Task, What};
-use super::gaps::{Asked, Found, Heal, Missing, asked, policy, spawn};
-use super::halt::Halt;
-use super::lane::{Content, LaneState, lane_of, stream_of, suppressed_rows, watermarks};
-use super::limits::{
-    BACK_PAUSE, BEGUN_MAX, GRACE, HELD_PAUSE, IDLE_LANES_TICKS, LANES_MAX, LEASE, TICK, TURN_MAX,
-};
-use super::messages::Messages;
-use super::outbox::Outboxes;
-use super::parking::{self, Parking, Retried, message_parked, parked};
-use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
-use super::sharing::Sharing;
-use super::status::{self, LANES_SHOWN_MAX, LaneView, Status, View};
-use super::store::LaneStore;
-use crate::body::{self, Bodies};
+use self::canaries::Canaries;
+use crate::body::Bodies;
 use crate::clock::{random, seconds, wall_clock_us};
 use crate::lane::LaneKey;
 use crate::lanes::Order;
 use crate::metrics::Metrics;
 use crate::outbox::{self, OutboxMessage};
 use crate::queue::{Queue, Received};
-use crate::state::{Acquired, Lease, Parked, Reason, Save, StateError};
+use crate::route::config::Config;
+use crate::route::delivery::{Deliveries, Finished, Task, What};
+use crate::route::gaps::{Asked, Found, Heal, Missing, asked, policy, spawn};
+use crate::route::halt::Halt;
+use crate::route::lane::{Content, LaneState, lane_of, suppressed_rows};
+use crate::route::limits::{
+    BACK_PAUSE, BEGUN_MAX, GRACE, HELD_PAUSE, IDLE_LANES_TICKS, LANES_MAX, LEASE, TICK, TURN_MAX,
+};
+use crate::route::messages::Messages;
+use crate::route::outbox::Outboxes;
+use crate::route::parking::{Parking, parked};
+use crate::route::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
+use crate::route::status::{self, LANES_SHOWN_MAX, LaneView, Status, View};
+use crate::route::store::LaneStore;
+use crate::state::{Acquired, Lease, Reason, Save, StateError};
 use crate::target::receiver::Receive;
 
 /// What a route works with.
@@ -75,15 +78,6 @@ impl Saving {
     }
 }
 
-/// What canaries tell.
-#[derive(Debug, Default)]
-struct Canaries {
-    /// The newest watermarks.
-    accepted: HashMap<LaneKey, u64>,
-    /// Which of them have come.
-    sharing: Sharing,
-}
-
 /// A running route.
 struct Route<R, S> {
     parts: Parts<R, S>,
@@ -111,7 +105,7 @@ pub async fn run<R: Receive, S: LaneStore>(
     parts: Parts<R, S>,
     stop: CancellationToken,
 ) -> Result<(), Halt> {
-    let room = Arc::new(Room::new(parts.config.buffer_bytes));
+    let room = Arc::new(Room::new(&parts.config));
     let polling = stop.child_token();
     let (mut running, mut arrivals) =
         pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
@@ -210,8 +204,8 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
 
     /// A message has come.
     async fn arrived(&mut self, arrived: Arrived) -> Result<(), Halt> {
-        let Arrived { received, bytes, content } = arrived;
-        let number = self.messages.hold(&received, bytes);
+        let Arrived { received, size, content } = arrived;
+        let number = self.messages.hold(&received, size);
         let sent_at_us = received.sent_at_us.unwrap_or_default();
         let count = |kind| self.parts.metrics.messages.with_label_values(&[kind]).inc();
         match content {
@@ -255,20 +249,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         Ok(())
     }
 
-    async fn park_message(&mut self, number: u64, body: String, why: &str) -> Result<(), Halt> {
-        let parked = message_parked(body, why);
-        match self.parts.store.park(&[parked]).await {
-            Ok(()) => {
-                self.messages.finish(number);
-                Ok(())
-            }
-            Err(error) => {
-                self.messages.give_back(vec![number], BACK_PAUSE).await;
-                self.state_failed(error)
-            }
-        }
-    }
-
     async fn rows(&mut self, content: Content, is_replayed: bool) -> Result<(), Halt> {
         let lane = lane_of(&content.rows);
         if self.hold(&lane, content.message).await? {
@@ -282,34 +262,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             self.touched.insert(lane);
         }
         Ok(())
-    }
-
-    /// Parks rows that came after their lane had begun behind them: newer rows of their keys may be
-    /// delivered, so an operator decides. `false`: that failed, and the message was given back.
-    async fn park_late(&mut self, lane: &LaneKey, content: &Content) -> Result<bool, Halt> {
-        let Some(state) = self.lanes.get(lane) else { return Ok(true) };
-        let mut entries = Vec::new();
-        for run in state.late(&self.parts.config, content) {
-            let what = What::Rows { lane: lane.clone(), run };
-            let mut task = Task { what, attempts: 0, request: None };
-            let answer = "the lane had begun behind these rows when they came";
-            entries.extend(parked(&mut task, &self.bodies, Reason::Late, 0, answer));
-        }
-        if entries.is_empty() {
-            return Ok(true);
-        }
-        if let Err(error) = self.parts.store.park(&entries).await {
-            self.messages.give_back(vec![content.message], BACK_PAUSE).await;
-            self.state_failed(error)?;
-            return Ok(false);
-        }
-        tracing::warn!(
-            %lane, first = content.first,
-            "rows are parked that came after their lane had begun behind them"
-        );
-        self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(entries.len() as u64);
-        self.parking.count += entries.len() as u64;
-        Ok(true)
     }
 
     async fn part(&mut self, part: &proto::SnapshotPart, content: Content) -> Result<(), Halt> {
@@ -359,33 +311,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         }
     }
 
-    fn canary(&mut self, number: u64, canary: &proto::Canary) {
-        let now = self.now();
-        if self.parts.config.is_alone {
-            self.canaries.sharing.came(canary, now, self.parts.config.waits.first);
-        }
-        for (key, sequence_next) in watermarks(canary) {
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.order.watermark(sequence_next, now);
-                self.touched.insert(key.clone());
-            }
-            if self.canaries.accepted.len() < LANES_MAX || self.canaries.accepted.contains_key(&key)
-            {
-                self.canaries.accepted.insert(key, sequence_next);
-            }
-        }
-        // While the target fails canaries would only pile up: that they do not arrive says enough.
-        let is_failing = self.deliveries.is_open() || self.deliveries.gone.is_some();
-        if !self.parts.config.sends_canaries || is_failing {
-            self.messages.finish(number);
-            return;
-        }
-        let (stream, epoch) = stream_of(canary);
-        let request = Arc::new(body::canary(stream, epoch, canary));
-        let what = What::Canary { message: number, request };
-        self.deliveries.push(Task { what, attempts: 0, request: None });
-    }
-
     /// A message of an outbox: delivered as it is, unless another relay's share has it.
     fn outbox(&mut self, number: u64, message: OutboxMessage, received: &Received) {
         let config = &self.parts.config;
@@ -409,26 +334,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         if let Some(task) = self.outboxes.done(group) {
             self.deliveries.push(task);
         }
-    }
-
-    /// Parks messages of outboxes that were given up.
-    async fn park_outboxes(&mut self) -> Result<(), Halt> {
-        if self.outboxes.to_park.is_empty() || Instant::now() < self.saving.not_before {
-            return Ok(());
-        }
-        let given_up = std::mem::take(&mut self.outboxes.to_park);
-        let parked: Vec<_> = given_up.iter().map(|(_, _, parked)| parked.clone()).collect();
-        if let Err(error) = self.parts.store.park(&parked).await {
-            self.outboxes.to_park = given_up;
-            self.saving.not_before = Instant::now() + self.saving.backoff.pause(random());
-            return self.state_failed(error);
-        }
-        self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(parked.len() as u64);
-        self.parking.count += parked.len() as u64;
-        for (group, message, _) in given_up {
-            self.outbox_done(message, &group);
-        }
-        Ok(())
     }
 
     async fn suppressed(
@@ -492,42 +397,6 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 }
             }
         }
-    }
-
-    fn given_up(&mut self, mut task: Task, attempts: u32, answer: String, is_refused: bool) {
-        let (lane, run, rows) = match task.what {
-            What::Canary { message, .. } => return self.messages.finish(message),
-            What::Outbox { message, request, .. } => {
-                let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
-                let parked = outbox::parked(&request, reason, attempts, &answer);
-                tracing::warn!(id = parked.id, answer, "a message of an outbox is parked");
-                self.outboxes.to_park.push((request.group.clone(), message, parked));
-                return;
-            }
-            What::Parked { lane, parked } => {
-                let attempts = parked.attempts.saturating_add(attempts);
-                let parked = Parked { attempts, answer, ..*parked };
-                return self.retried(lane, |retried| retried.failed.push(parked));
-            }
-            What::Rows { ref lane, ref run } => (lane.clone(), run.number, run.rows.len() as u64),
-        };
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
-        let reason = if is_refused { Reason::TooLarge } else { Reason::Refused };
-        self.parts.metrics.rows.with_label_values(&["parked"]).inc_by(rows);
-        let parked = parked(&mut task, &self.bodies, reason, attempts, &answer);
-        let id = parked.first().map(|parked| parked.id.as_str());
-        tracing::warn!(%lane, id, answer, "a request is parked");
-        state.requests.parked(run);
-        self.touched.insert(lane.clone());
-        self.parking.to_park.entry(lane).or_default().extend(parked);
-    }
-
-    /// Parked rows were tried again: they are saved with the next turn, by whoever holds the lane.
-    fn retried(&mut self, lane: LaneKey, note: impl FnOnce(&mut Retried)) {
-        let Some(state) = self.lanes.get_mut(&lane) else { return };
-        state.requests.save_again();
-        self.touched.insert(lane.clone());
-        note(self.parking.retried.entry(lane).or_default());
     }
 
     /// Makes requests, saves, sends, deletes; returns when to look again.
@@ -671,93 +540,23 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
         Ok(())
     }
 
-    /// Rows that another relay gets are none of this one's to deliver, or to ask for again.
-    fn look_for_other_readers(&self) -> Result<(), Halt> {
-        // For so long what a relay held that was killed does not come.
-        let wait = self.parts.config.waits.first;
-        self.canaries.sharing.found(self.now(), wait).map_or(Ok(()), |(path, missing)| {
-            let (queue, stream) = (self.parts.queue.url().to_owned(), path.to_string());
-            Err(Halt::QueueShared { queue, stream, missing })
-        })
-    }
-
-    /// Does what operators want with parked rows.
-    async fn obey(&mut self) -> Result<(), Halt> {
-        for command in self.parts.status.take_commands() {
-            match parking::obey(&self.parts.store, &command).await {
-                Ok(requests) => tracing::info!(?command, requests, "parked rows: done as told"),
-                Err(error) => {
-                    self.parts.status.command(command);
-                    return self.state_failed(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Tries parked rows again that operators want to be, and lets go of keys of which nothing is parked.
-    async fn look_at_parked(&mut self) -> Result<(), Halt> {
-        let Parts { store, status, .. } = &self.parts;
-        let look = match self.parking.look(store, status, &self.lanes).await {
-            Ok(look) => look,
-            Err(error) => return self.state_failed(error),
-        };
-        for (lane, parked) in look.to_retry {
-            if self.hold_lane(&lane).await? {
-                self.parking.retrying.insert(parked.id.clone(), lane.clone());
-                let what = What::Parked { lane, parked: Box::new(parked) };
-                self.deliveries.push(Task { what, attempts: 0, request: None });
-            }
-        }
-        for (lane, key) in look.free {
-            if let Some(state) = self.lanes.get_mut(&lane) {
-                tracing::info!(%lane, "nothing of a key is parked any more: its rows are delivered again");
-                state.requests.unparked(&[key]);
-            }
-            self.touched.insert(lane);
-        }
-        Ok(())
-    }
-
-    /// Takes lanes of which rows were accepted by the topic, as a canary says, and that nobody has: were
-    /// these rows lost, nothing of such a lane would arrive, and nobody would ask for them.
-    async fn look_at_idle_lanes(&mut self) -> Result<(), Halt> {
-        if self.canaries.accepted.keys().all(|lane| self.lanes.contains_key(lane)) {
-            return Ok(());
-        }
-        let idle = match self.parts.store.idle_lanes().await {
-            Ok(idle) => idle,
-            Err(error) => return self.state_failed(error),
-        };
-        let now = self.now();
-        for (lane, next) in idle {
-            let accepted = self.canaries.accepted.get(&lane).copied().unwrap_or_default();
-            if next > 0
-                && accepted > next
-                && lane.is_wanted(&*self.parts.config.filter.table)
-                && self.hold_lane(&lane).await?
-            {
-                if let Some(state) = self.lanes.get_mut(&lane) {
-                    state.order.watermark(accepted, now);
-                }
-                self.touched.insert(lane);
-            }
-        }
-        Ok(())
-    }
-
     fn look_for_gaps(&mut self) {
         let now = self.now();
         let policy = policy(self.parts.config.gap, self.parts.heal.as_ref());
         for (key, lane) in &mut self.lanes {
             let is_passed = lane.pass_over(now);
             let is_unknown = lane.order.next().is_none();
-            let found = lane.gap.look(key, &mut lane.order, policy, now, &self.parts.metrics);
+            let metrics = &self.parts.metrics;
+            let found = lane.gap.look(key, &mut lane.order, policy, now, metrics);
             if is_unknown {
                 lane.begins(key);
             }
+            let parts = lane.parts_gap.look(key, &mut lane.order, policy, now, metrics);
+            if let Some(parts) = parts {
+                lane.requests.parts_absent(parts.attempt, parts.first, parts.next);
+            }
             match found {
-                Found::Nothing if !is_passed => continue,
+                Found::Nothing if !is_passed && parts.is_none() => continue,
                 Found::Nothing | Found::GoesOn => {}
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {
@@ -818,6 +617,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             next: lane.requests.next(),
             accepted: self.canaries.accepted.get(key).copied().unwrap_or_default(),
             gap: &lane.gap,
+            parts: lane.parts_gap.parts(),
             waiting: lane.order.waiting(),
         });
         View {
@@ -827,8 +627,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             target_state,
             last_failure: self.deliveries.gone.clone().or(self.deliveries.last_failure.clone()),
             state_failure: self.saving.failure.clone(),
-            messages_held: self.messages.len() as u64,
-            buffer_bytes: self.room.used() as u64,
+            held: self.messages.view(),
             requests_begun: self.deliveries.len() as u64,
             parked: self.parking.count,
             retention_margin_seconds: status::margin(self.retention, self.messages.oldest_us()),

@@ -34,7 +34,7 @@ use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
 use crate::source::Liveness;
-use crate::telemetry::http::{Answer, Endpoints, Http};
+use crate::telemetry::http::{Endpoints, Http};
 use crate::telemetry::{Loops, Metrics, Readiness, StatusSource};
 
 /// Time for tasks that have nothing to deliver.
@@ -282,10 +282,12 @@ async fn serve(
     let status = Arc::clone(&desk);
     let status = Box::new(move || status.status());
     let shown = recorder.clone();
-    let history = Box::new(move || Answer::json(&shown.document()));
+    let history = Box::new(move || shown.document());
     let http = TaskGroup::new("http");
     let supervisor = Supervisor::new(&http.tasks, &loops, &metrics);
-    let endpoints = Endpoints { metrics, loops, readiness, status, history, switch, digests };
+    let hidden = plan.hidden.clone();
+    let endpoints =
+        Endpoints { metrics, loops, readiness, status, history, switch, digests, hidden };
     let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     let bound =

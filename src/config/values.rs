@@ -97,6 +97,11 @@ impl Values {
         })
     }
 
+    /// The values of all secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        SETTINGS.iter().filter(|it| it.is_secret()).filter_map(|it| self.text_opt(it.key))
+    }
+
     /// Where the value of `key` stands.
     pub fn origin(&self, key: &str) -> Origin {
         self.given.get(key).map_or(Origin::Default, |(_, origin)| origin.clone())

@@ -18,6 +18,7 @@ crate::tests! {
     a_dark_scheme_is_dark_and_legible,
     those_who_want_no_motion_get_none,
     the_summary_can_be_copied,
+    the_bundle_is_downloaded_by_its_button,
 }
 
 /// Pairs of selectors whose text must stand out from what is behind it.
@@ -99,7 +100,7 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
     browser.load(&site.url());
     shows(browser, State::SinkStalled);
     let mut order = Vec::new();
-    for _ in 0..15 {
+    for _ in 0..18 {
         browser.press("Tab", 9);
         let focused = browser.text(
             "(() => { const at = document.activeElement; return at.id || \
@@ -113,6 +114,7 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
         "Skip to the verdict",
         "runbook",
         "copy",
+        "bundle",
         "station-source",
         "station-stream",
         "station-publish",
@@ -122,6 +124,8 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
         "conditions-box All conditions",
         "In force, without secrets",
         "/status",
+        "/history",
+        "/log",
         "/metrics",
         "/readyz",
         "/healthz",
@@ -252,5 +256,40 @@ fn the_summary_can_be_copied(browser: &mut Browser) {
         ["orders-eu, halted at stream", "[undecodable]", "Next: Examine", "db-1.internal:3306"]
     {
         assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+fn the_bundle_is_downloaded_by_its_button(browser: &mut Browser) {
+    let mut says = status(State::SinkStalled);
+    says.stream = "orders".to_owned();
+    let site = Site::start(says);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().display().to_string();
+    let allow = json!({"behavior": "allow", "downloadPath": path});
+    browser.call("Page.setDownloadBehavior", allow);
+    browser.load(&site.url());
+    shows(browser, State::SinkStalled);
+    for width in [375, 1280] {
+        browser.size(width, 900);
+        let wide = browser.value("document.documentElement.scrollWidth");
+        assert_eq!(wide, width, "nothing scrolls sideways");
+    }
+    browser.value("document.getElementById('bundle').click()");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let name = loop {
+        let mut files = std::fs::read_dir(folder.path()).expect("the folder");
+        let names = files.by_ref().map(|file| file.expect("a file").file_name());
+        let whole = names.map(|name| name.to_string_lossy().into_owned());
+        if let Some(name) = whole.into_iter().find(|name| name.ends_with(".tar.gz")) {
+            break name;
+        }
+        assert!(std::time::Instant::now() < until, "no download");
+        std::thread::yield_now();
+    };
+    assert!(name.starts_with("binpulse-orders-20"), "{name}");
+    let tar = std::process::Command::new("tar").arg("-tzf").arg(folder.path().join(name)).output();
+    let listed = String::from_utf8(tar.expect("tar").stdout).expect("names");
+    for part in ["README.txt", "status.json", "history.json", "metrics.txt", "settings.json"] {
+        assert!(listed.contains(part), "{part} is not in {listed}");
     }
 }

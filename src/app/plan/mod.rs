@@ -29,6 +29,7 @@ use crate::encode::formats::FormatOptions;
 use crate::encode::{self, FinalizeOptions, Format};
 use crate::pack;
 use crate::source::resume::Wanted;
+use crate::telemetry::Hidden;
 
 /// Everything that a stream is made from, checked.
 #[derive(Debug, Clone)]
@@ -85,6 +86,8 @@ pub struct Plan {
     pub stays_when_halted: bool,
     /// The settings, for `/status`.
     pub shown: serde_json::Value,
+    /// What must be in no log and in no bundle.
+    pub hidden: Hidden,
 }
 
 /// What is kept to be compared with another process.
@@ -198,8 +201,19 @@ impl Plan {
             grace: rest.grace,
             stays_when_halted: rest.stays_when_halted,
             shown: serde_json::Value::Object(shown.collect()),
+            hidden: hidden(values),
         })
     }
+}
+
+/// Secrets that reach the process by the environment alone.
+const OF_ENVIRONMENT: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+
+/// All secrets that are known here, to be taken out of what leaves the machine.
+pub fn hidden(values: &Values) -> Hidden {
+    let environment: Vec<_> =
+        OF_ENVIRONMENT.iter().filter_map(|name| std::env::var(name).ok()).collect();
+    Hidden::new(values.secrets().chain(environment.iter().map(String::as_str)))
 }
 
 /// Settings that contradict nothing.

@@ -25,7 +25,7 @@ use crate::source::Liveness;
 use crate::telemetry::status::{
     self, Canary, Checkpoint, Consumer, Path, Probe, Sink, Source, Status, Verdict,
 };
-use crate::telemetry::{Conclusion, Metrics, StatusSource};
+use crate::telemetry::{Conclusion, Metrics, NextSteps, StatusSource, Surroundings};
 
 /// Canaries of each consumer that are shown.
 const RECENT_MAX: usize = 6;
@@ -96,6 +96,11 @@ impl StatusSource for StatusBuilder {
             replay: self.replay.status(),
             controls: controls::shown(&self.held, &self.freshness_state),
             config: self.plan.shown.clone(),
+            next: NextSteps::default(),
+            surroundings: Surroundings {
+                now_us: platform::wall_us(),
+                ..self.plan.surroundings.clone()
+            },
             conclusion: Conclusion::default(),
         }
         .concluded()
@@ -137,6 +142,8 @@ impl StatusBuilder {
             queue_bytes: self.gauge.queued_bytes() as u64,
             queue_capacity_bytes: self.gauge.capacity_bytes() as u64,
             last_error: health.impediment.map(|class| class.as_str().to_owned()),
+            quarantined: self.metrics.quarantined_messages_total.get()
+                + self.metrics.quarantined_events_total.get(),
         }
     }
 
@@ -188,6 +195,7 @@ fn verdict(view: &View, now: Instant) -> Verdict {
         unaccounted_transactions: view.unaccounted,
         conditions: conditions(view, now),
         kind: verdict.state.kind(),
+        aids: words::aids(verdict.state),
     }
 }
 

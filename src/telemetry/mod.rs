@@ -21,7 +21,8 @@ pub mod status;
 pub mod words;
 
 pub use conclusion::{
-    Conclusion, ConsumerGroup, Member, Notice, StateKind, Station, duration, few,
+    Aid, Command, Conclusion, ConsumerGroup, Link, Member, NextSteps, Notice, Place, StateKind,
+    Station, Surroundings, duration, few, quote,
 };
 pub use hidden::Hidden;
 pub use http::{Handler, Http, StatusSource};

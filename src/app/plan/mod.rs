@@ -6,6 +6,7 @@ pub(crate) mod formats;
 mod freshness;
 mod http;
 mod outbox;
+mod page;
 mod paths;
 mod sink;
 mod snapshot;
@@ -29,7 +30,7 @@ use crate::encode::formats::FormatOptions;
 use crate::encode::{self, FinalizeOptions, Format};
 use crate::pack;
 use crate::source::resume::Wanted;
-use crate::telemetry::Hidden;
+use crate::telemetry::{Hidden, Surroundings};
 
 /// Everything that a stream is made from, checked.
 #[derive(Debug, Clone)]
@@ -88,6 +89,8 @@ pub struct Plan {
     pub shown: serde_json::Value,
     /// What must be in no log and in no bundle.
     pub hidden: Hidden,
+    /// Where commands are typed, and other pages.
+    pub surroundings: Surroundings,
 }
 
 /// What is kept to be compared with another process.
@@ -202,6 +205,7 @@ impl Plan {
             stays_when_halted: rest.stays_when_halted,
             shown: serde_json::Value::Object(shown.collect()),
             hidden: hidden(values),
+            surroundings: page::surroundings(values),
         })
     }
 }

@@ -131,7 +131,7 @@ impl Monitoring {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();
         let (reporter, observations) = watch::queue();
-        let findings = Findings::new(plan);
+        let (findings, hosts) = (Findings::new(plan), Hosts::new(plan, plan.source.host(0)?));
         let told = findings.clone();
         let freshness_state =
             FreshnessState::new(round_trips(plan, &instance), reporter.clone(), move |progress| {
@@ -142,8 +142,7 @@ impl Monitoring {
         let watch = Watch::start(parameters(plan)?, observations, beat)?;
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
-        let consumers = plan.freshness.consumers();
-        let maintenance = Maintenance::new(consumers, Arc::clone(&freshness_state));
+        let maintenance = Maintenance::new(plan.freshness.consumers(), freshness_state.clone());
         let snapshot = Arc::<snapshot::Control>::default();
         let (replay, held) = (Arc::<replay::Control>::default(), Arc::<Desk>::default());
         let scraped = ScrapedParts {
@@ -180,7 +179,8 @@ impl Monitoring {
             started: platform::now(),
         });
         let digests = plan.shadow.digests.then(Arc::default);
-        let http = serve(plan, desk, loops.clone(), readiness.clone(), digests.clone()).await?;
+        let lives = (loops.clone(), readiness.clone());
+        let http = serve(plan, desk, &hosts.written_to, lives, digests.clone()).await?;
         let freshness_tasks = TaskGroup::new("freshness");
         let supervisor = Supervisor::new(&freshness_tasks.tasks, &loops, &metrics);
         let monitoring = Self {
@@ -193,7 +193,7 @@ impl Monitoring {
             reporter,
             findings,
             watch,
-            hosts: Hosts::new(plan, plan.source.host(0)?),
+            hosts,
             instance,
             to_sink: (feed, intake),
             freshness_tasks,
@@ -258,8 +258,8 @@ impl Monitoring {
 async fn serve(
     plan: &Plan,
     desk: Arc<StatusBuilder>,
-    loops: Loops,
-    readiness: Readiness,
+    written_to: &SharedHost,
+    (loops, readiness): (Loops, Readiness),
     digests: Option<Arc<LaneDigests>>,
 ) -> Result<TaskGroup, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
@@ -278,7 +278,7 @@ async fn serve(
         machine.shows(Box::new(move || document().unwrap_or_default()));
     }
     let digests = digests.map(|digests| shadow::endpoint(plan, digests));
-    let recorder = Recorder::new(plan);
+    let recorder = Recorder::new(plan, written_to);
     let status = Arc::clone(&desk);
     let status = Box::new(move || status.status());
     let shown = recorder.clone();

@@ -20,7 +20,7 @@ use crate::aws;
 use crate::change::NameCase;
 use crate::checkpoint::{self, Checkpoint, TableStore};
 use crate::freshness::schema::{
-    CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT, LEASE,
+    CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT, HISTORY, LEASE,
 };
 use crate::freshness::{SqlFailure, Writer};
 use crate::mysql::{ConnectOptions, Session};
@@ -214,7 +214,8 @@ async fn freshness(plan: &Plan, reports: &mut Vec<Report>) {
             return;
         }
     };
-    for table in [HEARTBEAT, CANARY, CANARY_COUNTER, LEASE] {
+    let history = plan.checkpoint.file.is_none().then_some(HISTORY);
+    for table in [HEARTBEAT, CANARY, CANARY_COUNTER, LEASE].into_iter().chain(history) {
         table_of_ours(plan, &mut writer.session, table, reports).await;
     }
     if plan.freshness.heartbeats {

@@ -177,6 +177,7 @@ fn the_reference_of_the_status_document_is_what_the_code_says() {
         "conclusion/consumers",
         "conclusion/stations",
         "conclusion/notices",
+        "conclusion/next",
         "words",
     ];
     let code: String = files.map(|file| read(&format!("src/telemetry/{file}.rs"))).concat();

@@ -35,7 +35,7 @@ use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
 use crate::source::Liveness;
-use crate::telemetry::http::{Answer, Endpoints, Http};
+use crate::telemetry::http::{Endpoints, Http};
 use crate::telemetry::{Loops, Metrics, Readiness, StatusSource};
 
 /// Time for tasks that have nothing to deliver.
@@ -149,7 +149,7 @@ impl Monitoring {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();
         let (reporter, observations) = watch::queue();
-        let findings = Findings::new(plan);
+        let (findings, hosts) = (Findings::new(plan), Hosts::new(plan, plan.source.host(0)?));
         let told = findings.clone();
         let freshness_state =
             FreshnessState::new(round_trips(plan, &instance), reporter.clone(), move |progress| {
@@ -160,8 +160,7 @@ impl Monitoring {
         let watch = Watch::start(parameters(plan)?, observations, beat)?;
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
-        let consumers = plan.freshness.consumers();
-        let maintenance = Maintenance::new(consumers, Arc::clone(&freshness_state));
+        let maintenance = Maintenance::new(plan.freshness.consumers(), freshness_state.clone());
         let scraped = ScrapedParts {
             state: &state,
             freshness_state: &freshness_state,
@@ -192,7 +191,7 @@ impl Monitoring {
             controls: controls.clone(),
             started: platform::now(),
         });
-        let http = serve(plan, desk, loops.clone()).await?;
+        let http = serve(plan, desk, &hosts.written_to, loops.clone()).await?;
         let freshness_tasks = TaskGroup::new("freshness");
         let supervisor = Supervisor::new(&freshness_tasks.tasks, &loops, &metrics);
         let monitoring = Self {
@@ -205,7 +204,7 @@ impl Monitoring {
             reporter,
             findings,
             watch,
-            hosts: Hosts::new(plan, plan.source.host(0)?),
+            hosts,
             instance,
             to_sink: (feed, intake),
             freshness_tasks,
@@ -270,6 +269,7 @@ impl Monitoring {
 async fn serve(
     plan: &Plan,
     desk: Arc<StatusBuilder>,
+    written_to: &SharedHost,
     loops: Loops,
 ) -> Result<TaskGroup, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
@@ -287,13 +287,14 @@ async fn serve(
         machine.shows(Box::new(move || document().unwrap_or_default()));
     }
     let digests = controls.digests.map(|digests| shadow::endpoint(plan, digests));
-    let recorder = Recorder::new(plan);
+    let recorder = Recorder::new(plan, written_to);
     let status = Arc::clone(&desk);
     let status = Box::new(move || status.status());
     let shown = recorder.clone();
-    let history = Box::new(move || Answer::json(&shown.document()));
+    let history = Box::new(move || shown.document());
     let http = TaskGroup::new("http");
     let supervisor = Supervisor::new(&http.tasks, &loops, &metrics);
+    let hidden = plan.hidden.clone();
     let endpoints = Endpoints {
         metrics,
         loops,
@@ -302,6 +303,7 @@ async fn serve(
         history,
         switch,
         digests,
+        hidden,
     };
     let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;

@@ -23,7 +23,7 @@ use crate::source::Liveness;
 use crate::telemetry::status::{
     self, Canary, Checkpoint, Consumer, Path, Probe, Sink, Source, Status, Verdict,
 };
-use crate::telemetry::{Conclusion, Metrics, StatusSource};
+use crate::telemetry::{Conclusion, Metrics, NextSteps, StatusSource, Surroundings};
 
 /// Canaries of each consumer that are shown.
 const RECENT_MAX: usize = 6;
@@ -93,6 +93,11 @@ impl StatusSource for StatusBuilder {
             controls: controls::shown(&self.controls.held, &self.freshness_state),
             reload: self.controls.reloader.status(now),
             config: self.controls.reloader.shown(),
+            next: NextSteps::default(),
+            surroundings: Surroundings {
+                now_us: platform::wall_us(),
+                ..self.plan.surroundings.clone()
+            },
             conclusion: Conclusion::default(),
         }
         .concluded()
@@ -134,6 +139,8 @@ impl StatusBuilder {
             queue_bytes: self.gauge.queued_bytes() as u64,
             queue_capacity_bytes: self.gauge.capacity_bytes() as u64,
             last_error: health.impediment.map(|class| class.as_str().to_owned()),
+            quarantined: self.metrics.quarantined_messages_total.get()
+                + self.metrics.quarantined_events_total.get(),
         }
     }
 
@@ -185,6 +192,7 @@ fn verdict(view: &View, now: Instant) -> Verdict {
         unaccounted_transactions: view.unaccounted,
         conditions: conditions(view, now),
         kind: verdict.state.kind(),
+        aids: words::aids(verdict.state),
     }
 }
 

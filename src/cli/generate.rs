@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use super::Exit;
 use super::flags;
-use crate::config::{Kind, Origin, SETTINGS};
+use crate::config::{Kind, Origin, SETTINGS, Values};
 
 /// The command `completions`.
 pub(super) fn completions_command() -> Command {
@@ -131,6 +131,11 @@ pub(super) fn settings(matches: &ArgMatches) -> Exit {
         return print(reference().as_bytes());
     }
     let Some(values) = flags::load(matches) else { return Exit::Usage };
+    print(settings_text(&values).as_bytes())
+}
+
+/// The settings in force, each with its origin; secrets are not shown.
+pub(super) fn settings_text(values: &Values) -> String {
     let mut text = String::new();
     for (key, value) in values.shown() {
         let origin = match values.origin(key) {
@@ -141,7 +146,7 @@ pub(super) fn settings(matches: &ArgMatches) -> Exit {
         };
         writeln!(text, "{key} = {value}{origin}").expect(FITS);
     }
-    print(text.as_bytes())
+    text
 }
 
 /// The reference of the commands, in Markdown.

@@ -1,5 +1,6 @@
 //! What is typed: one file per command, and the only door to clap.
 
+mod bundle;
 mod check;
 mod control;
 mod decode;
@@ -73,6 +74,7 @@ pub fn command() -> Command {
         .subcommand(tail::command())
         .subcommand(verdict::command())
         .subcommand(verdict::status_command())
+        .subcommand(bundle::command())
         .subcommand(decode::command())
         .subcommand(redrive::command())
         .subcommand(replay::command())
@@ -119,6 +121,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("tail", matches)) => tail::run(matches),
         Some(("verdict", matches)) => verdict::run(matches),
         Some(("status", matches)) => verdict::status(matches),
+        Some(("bundle", matches)) => bundle::run(matches),
         Some(("decode", matches)) => decode::run(matches),
         Some(("redrive", matches)) => redrive::run(matches),
         Some(("send", matches)) => send::run(matches),

@@ -64,6 +64,32 @@ pub(super) fn status(status: &Value, now_us: i64, only: Option<&str>) -> String 
     text
 }
 
+/// What goes with the next step: what to check, commands, links. Lines that are to be copied are whole.
+pub(super) fn next(status: &Value) -> String {
+    let list = |key: &str| status["next"][key].as_array().map(Vec::as_slice).unwrap_or_default();
+    let notices = status["conclusion"]["notices"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let of_notices = notices.iter().filter_map(|notice| notice["commands"].as_array()).flatten();
+    let mut lines: Vec<String> = Vec::new();
+    let mut add = |line: String| {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    };
+    for place in list("places") {
+        add(format!("{}: {}", show(&place["what"]), show(&place["value"])));
+    }
+    for command in list("commands").iter().chain(of_notices).chain(list("snapshot")) {
+        if let Some(purpose) = command["purpose"].as_str().filter(|purpose| !purpose.is_empty()) {
+            add(format!("{}:", plain(purpose)));
+        }
+        add(format!("  $ {}", show(&command["command"])));
+    }
+    for link in list("links") {
+        add(format!("{}: {}", show(&link["name"]), show(&link["url"])));
+    }
+    if lines.is_empty() { String::new() } else { format!("\n{}\n", lines.join("\n")) }
+}
+
 /// A word that this version knows; newer services may say others.
 pub(super) fn word<T: DeserializeOwned>(value: &Value) -> Option<T> {
     serde_json::from_value(value.clone()).ok()
@@ -313,10 +339,10 @@ mod tests {
 
     use super::*;
 
-    use crate::telemetry::StateKind;
     use crate::telemetry::Status;
     use crate::telemetry::status::{Canary, Condition, Consumer, Finding, Halted, Verdict};
     use crate::telemetry::words::{CanaryState, ConditionStatus};
+    use crate::telemetry::{Aid, StateKind};
 
     fn document(state: &str, grade: &str, hop: &str) -> Status {
         let well = [
@@ -472,6 +498,32 @@ mod tests {
         assert!(text.contains("and 10 more; --only NAME") && text.lines().count() < 40, "{text}");
         let text = status(&json!(said.concluded()), 0, Some("team14/"));
         assert_eq!(text.matches("team14/path").count(), 5, "{text}");
+    }
+
+    #[test]
+    fn what_is_to_be_copied_stands_on_lines_of_its_own_and_once() {
+        let mut lost = document("canary_lost", "outage", "consumers");
+        lost.verdict.aids = &[Aid::Queues, Aid::Maintenance];
+        lost.verdict.reason = Some("a".to_owned());
+        lost.verdict.next_step = "`binpulse check` says more.".to_owned();
+        lost.sink.quarantined = 1;
+        lost.config = json!({"canary.echo": "a=https://sqs/a"});
+        let text = next(&json!(lost.concluded()));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "",
+                "Echo queue of a: https://sqs/a",
+                "  $ binpulse check",
+                "Show the echo queue of a:",
+                "  $ aws sqs get-queue-attributes --queue-url https://sqs/a --attribute-names All",
+                "If a is meant to rest, do not evaluate it:",
+                "  $ binpulse maintenance a --for 30m",
+                "  $ binpulse redrive --dry-run",
+            ]
+        );
+        assert_eq!(next(&json!(document("live", "healthy", "none").concluded())), "");
     }
 
     #[test]

@@ -75,8 +75,11 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     };
     let verdict = &status["verdict"];
     let is_terminal = io::stdout().is_terminal();
-    let text =
-        if is_terminal { fitted(&terminal::verdict(&status)) } else { format!("{verdict}\n") };
+    let text = if is_terminal {
+        fitted(&terminal::verdict(&status)) + &terminal::next(&status)
+    } else {
+        format!("{verdict}\n")
+    };
     print(&text);
     // What was concluded once and is no longer looked at is no conclusion.
     match terminal::word(&status["conclusion"]["grade"]) {
@@ -103,7 +106,8 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
     }
     match ask(&service) {
         Ok(status) if io::stdout().is_terminal() => {
-            print(&fitted(&terminal::status(&status, crate::platform::wall_us(), only)))
+            let text = terminal::status(&status, crate::platform::wall_us(), only);
+            print(&(fitted(&text) + &terminal::next(&status)))
         }
         Ok(status) => print(&format!("{status}\n")),
         Err(error) => complain(error),

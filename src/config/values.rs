@@ -46,6 +46,9 @@ impl fmt::Display for Origin {
     }
 }
 
+/// What is shown in the place of a secret.
+const HIDDEN: &str = "***";
+
 /// Every setting's value and origin.
 ///
 /// Invariant: a key that is present is one of [`SETTINGS`] and its value is of that setting's kind.
@@ -93,8 +96,18 @@ impl Values {
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
         SETTINGS.iter().filter_map(|setting| {
             let (value, _) = self.given.get(setting.key)?;
-            Some((setting.key, if setting.is_secret() { "***".to_owned() } else { show(value) }))
+            Some((setting.key, if setting.is_secret() { HIDDEN.to_owned() } else { show(value) }))
         })
+    }
+
+    /// The value of `key` as a flag takes it; `None` for a secret.
+    pub fn shown_of(&self, key: &str) -> Option<String> {
+        self.shown().find(|(known, text)| *known == key && text != HIDDEN).map(|(_, text)| text)
+    }
+
+    /// The values of all secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        SETTINGS.iter().filter(|it| it.is_secret()).filter_map(|it| self.text_opt(it.key))
     }
 
     /// Where the value of `key` stands.

@@ -62,6 +62,9 @@ pub const CHECKPOINT_LANE: &str = "checkpoint_lane";
 /// Table of the leases: which process has a stream.
 pub const LEASE: &str = "lease";
 
+/// Table of the changes of verdicts.
+pub const HISTORY: &str = "history";
+
 /// A stream's name as a key: 190 characters of four bytes fit the 767 bytes that an index key of
 /// MySQL 5.6 may have.
 const STREAM: &str = "stream VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL";
@@ -120,6 +123,11 @@ pub fn create(schema: &SchemaName, dialect: Dialect) -> Vec<String> {
          place VARCHAR(190) NOT NULL COMMENT 'the locked file of its checkpoint',\n  \
          PRIMARY KEY (stream)"
     );
+    let history = format!(
+        "  {STREAM},\n  at_us BIGINT NOT NULL COMMENT 'when it was seen, microseconds since 1970 UTC',\n  \
+         document MEDIUMTEXT NOT NULL COMMENT 'a change of the verdict, JSON',\n  \
+         PRIMARY KEY (stream, at_us)"
+    );
     vec![
         format!(
             "CREATE DATABASE IF NOT EXISTS `{}` DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
@@ -131,6 +139,7 @@ pub fn create(schema: &SchemaName, dialect: Dialect) -> Vec<String> {
         table(CHECKPOINT, &checkpoint),
         table(CHECKPOINT_LANE, &lane),
         table(LEASE, &lease),
+        table(HISTORY, &history),
     ]
 }
 

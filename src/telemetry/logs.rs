@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{self as events, JsonFields};
 
+use super::last_lines::KeepingWriter;
 use super::repeats::Repeats;
 
 /// Level when nobody asks for another. The libraries' own chatter stays out.
@@ -51,7 +52,7 @@ pub fn init(level: Option<&str>, format: Format) -> Result<(), Error> {
     // default, would panic: a full disk under the log must not stop the stream.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level))
-        .with_writer(io::stderr)
+        .with_writer(KeepingWriter)
         .log_internal_errors(false);
     let is_json = match format {
         Format::Auto => !terminal,

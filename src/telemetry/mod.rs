@@ -3,9 +3,12 @@
 //! Imports nothing of ours. Counters and gauges are handed to the parts; what is read at the time
 //! of a scrape, and the status, come in as functions. It judges nothing.
 
+pub mod bundle;
 mod conclusion;
+mod hidden;
 pub mod history;
 pub mod http;
+mod last_lines;
 pub mod logs;
 mod loops;
 pub mod metrics;
@@ -18,8 +21,10 @@ pub mod status;
 pub mod words;
 
 pub use conclusion::{
-    Conclusion, ConsumerGroup, Member, Notice, StateKind, Station, duration, few,
+    Aid, Command, Conclusion, ConsumerGroup, Link, Member, NextSteps, Notice, Place, StateKind,
+    Station, Surroundings, duration, few, quote,
 };
+pub use hidden::Hidden;
 pub use http::{Handler, Http, StatusSource};
 pub use loops::{LoopTicker, Loops};
 pub use metrics::Metrics;

@@ -7,7 +7,7 @@ use super::words::{
     CanaryState, ConditionStatus, FindingLevel, Grade, HaltReason, Hop, Role, StationKey,
     StreamState,
 };
-use super::{Conclusion, StateKind};
+use super::{Aid, Conclusion, NextSteps, StateKind, Surroundings};
 
 /// Everything that a person, or `binpulse status`, wants to know at once.
 #[derive(Debug, Clone, Serialize, PartialEq, Default)]
@@ -60,6 +60,11 @@ pub struct Status {
     pub config: serde_json::Value,
     /// What follows from all of it, ready to be shown: see [`Status::concluded`].
     pub conclusion: Conclusion,
+    /// What goes with the next step: commands, what to check, links.
+    pub next: NextSteps,
+    /// What these are made from.
+    #[serde(skip)]
+    pub surroundings: Surroundings,
 }
 
 /// The lease on the stream, as this process knows it.
@@ -271,6 +276,9 @@ pub struct Verdict {
     /// What more is concluded from its state.
     #[serde(skip)]
     pub kind: StateKind,
+    /// What its next step asks for.
+    #[serde(skip)]
+    pub aids: &'static [Aid],
 }
 
 /// What is known about one thing that the verdict depends on.
@@ -472,6 +480,8 @@ pub struct Sink {
     pub queue_capacity_bytes: u64,
     /// The last error's words, if there was one.
     pub last_error: Option<String>,
+    /// Messages and events that were put into the quarantine file since the start of the process.
+    pub quarantined: u64,
 }
 
 /// The saved checkpoint.

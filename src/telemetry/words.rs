@@ -164,6 +164,8 @@ words! {
         /// Transactions did not come through the stream.
         #[default]
         Loss = "loss",
+        /// Messages or events were put into quarantine.
+        Quarantine = "quarantine",
         /// The source will soon purge needed binary logs.
         Purge = "purge",
         /// A finding that someone must act on.

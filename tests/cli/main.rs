@@ -1,5 +1,6 @@
 //! The binary as a person meets it: what is typed, what comes out, how it ends. No server is needed.
 
+mod bundle;
 mod configuration;
 mod decode;
 mod help;

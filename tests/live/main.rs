@@ -41,6 +41,7 @@ mod processes;
 mod quickstart;
 mod rebuild;
 mod receiving;
+mod recorded;
 mod relay;
 mod relay_heal;
 mod relay_operations;
@@ -117,6 +118,7 @@ fn main() -> std::process::ExitCode {
         takeover::tests(),
         blocked::tests(),
         rebuild::tests(),
+        recorded::tests(),
         wire::tests(),
         demo::tests(),
         echo::tests(),

@@ -9,6 +9,7 @@ use binpulse::local_http::exchange_over;
 use binpulse_demo::{
     Aws, Command, Folder, Mysqld, Options, Standin, Streamer, prepare, settings_for,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::aws::Endpoint;
@@ -216,6 +217,7 @@ async fn secrets_and_masked_values_are_in_no_output(bed: Bed) -> Outcome {
 
     // Then none of it is in anything that it shows, sends, keeps or logs
     let mut outputs = shown(&streamer, &planted("settings")).await?;
+    outputs.extend(bundles(&streamer, planted("bundle"), folder.path()).await?);
     let refused = refused_login(planted("run"), folder.path()).await?;
     outputs.push(("a refused login".to_owned(), refused));
     streamer.stop().await?;
@@ -235,7 +237,7 @@ async fn secrets_and_masked_values_are_in_no_output(bed: Bed) -> Outcome {
 /// What the running service shows, and what the commands say that know its settings.
 async fn shown(streamer: &Streamer, command: &Command) -> Found<Vec<(String, String)>> {
     let mut outputs = Vec::new();
-    for path in ["/", "/status", "/metrics", "/healthz", "/readyz"] {
+    for path in ["/", "/status", "/metrics", "/healthz", "/readyz", "/history", "/log"] {
         for headers in ["", "Authorization: Bearer planted-http-token\r\n"] {
             let stream = TcpStream::connect(streamer.address()).await?;
             let answer = exchange_over(stream, "GET", streamer.address(), path, headers).await?;
@@ -252,6 +254,45 @@ async fn shown(streamer: &Streamer, command: &Command) -> Found<Vec<(String, Str
         let (_, text) = command.run_to_end(SOON).await?;
         outputs.push((name.to_owned(), text));
     }
+    Ok(outputs)
+}
+
+/// The files of the bundle that the service makes, and of the one that the command makes.
+async fn bundles(
+    streamer: &Streamer,
+    mut command: Command,
+    folder: &Path,
+) -> Found<Vec<(String, String)>> {
+    let (served, made) = (folder.join("served.tar.gz"), folder.join("made.tar.gz"));
+    let mut stream = TcpStream::connect(streamer.address()).await?;
+    let request = "GET /bundle HTTP/1.0\r\nAuthorization: Bearer planted-http-token\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or("no answer")?;
+    std::fs::write(&served, &answer[end + 4..])?;
+    with(&mut command.settings, &[("http.listen", streamer.address())]);
+    command.arguments = vec![format!("--out={}", made.display())];
+    let (code, said) = command.run_to_end(SOON).await?;
+    assert_eq!(code, Some(0), "{said}");
+    let mut outputs = vec![("bundle".to_owned(), said)];
+    for (archive, count) in [(served, 8), (made, 9)] {
+        let into = archive.with_extension("folder");
+        std::fs::create_dir(&into)?;
+        let mut tar = std::process::Command::new("tar");
+        assert!(tar.arg("-xzf").arg(&archive).arg("-C").arg(&into).status()?.success());
+        let inner = std::fs::read_dir(&into)?.next().ok_or("empty")??.path();
+        let before = outputs.len();
+        for file in std::fs::read_dir(inner)? {
+            let path = file?.path();
+            outputs.push((path.display().to_string(), std::fs::read_to_string(&path)?));
+        }
+        assert_eq!(outputs.len() - before, count, "{outputs:?}");
+    }
+    let log = outputs.iter().find(|(name, _)| name.ends_with("log.txt"));
+    assert!(log.is_some_and(|(_, text)| text.contains("listening for HTTP")), "{log:?}");
+    let check = outputs.iter().rfind(|(name, _)| name.ends_with("check.jsonl"));
+    assert!(check.is_some_and(|(_, text)| text.contains("\"what\":\"lease\"")), "{check:?}");
     Ok(outputs)
 }
 

@@ -1,6 +1,7 @@
 //! For everybody: keyboard, screen reader, small screens, dark rooms, hostile names.
 
 use binpulse::freshness::verdict::State;
+use binpulse::telemetry::{Link, Status};
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
@@ -18,6 +19,9 @@ crate::tests! {
     a_dark_scheme_is_dark_and_legible,
     those_who_want_no_motion_get_none,
     the_summary_can_be_copied,
+    the_bundle_is_downloaded_by_its_button,
+    a_command_is_complete_and_is_copied_without_https,
+    a_link_of_the_settings_leads_to_a_page_and_to_nothing_else,
 }
 
 /// Pairs of selectors whose text must stand out from what is behind it.
@@ -99,7 +103,7 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
     browser.load(&site.url());
     shows(browser, State::SinkStalled);
     let mut order = Vec::new();
-    for _ in 0..15 {
+    for _ in 0..20 {
         browser.press("Tab", 9);
         let focused = browser.text(
             "(() => { const at = document.activeElement; return at.id || \
@@ -113,6 +117,9 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
         "Skip to the verdict",
         "runbook",
         "copy",
+        "bundle",
+        "commands-count",
+        "Copy",
         "station-source",
         "station-stream",
         "station-publish",
@@ -122,6 +129,8 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
         "conditions-box All conditions",
         "In force, without secrets",
         "/status",
+        "/history",
+        "/log",
         "/metrics",
         "/readyz",
         "/healthz",
@@ -253,4 +262,110 @@ fn the_summary_can_be_copied(browser: &mut Browser) {
     {
         assert!(text.contains(part), "{part} in {text}");
     }
+}
+
+fn the_bundle_is_downloaded_by_its_button(browser: &mut Browser) {
+    let mut says = status(State::SinkStalled);
+    says.stream = "orders".to_owned();
+    let site = Site::start(says);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().display().to_string();
+    let allow = json!({"behavior": "allow", "downloadPath": path});
+    browser.call("Page.setDownloadBehavior", allow);
+    browser.load(&site.url());
+    shows(browser, State::SinkStalled);
+    for width in [375, 1280] {
+        browser.size(width, 900);
+        let wide = browser.value("document.documentElement.scrollWidth");
+        assert_eq!(wide, width, "nothing scrolls sideways");
+    }
+    browser.value("document.getElementById('bundle').click()");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let name = loop {
+        let mut files = std::fs::read_dir(folder.path()).expect("the folder");
+        let names = files.by_ref().map(|file| file.expect("a file").file_name());
+        let whole = names.map(|name| name.to_string_lossy().into_owned());
+        if let Some(name) = whole.into_iter().find(|name| name.ends_with(".tar.gz")) {
+            break name;
+        }
+        assert!(std::time::Instant::now() < until, "no download");
+        std::thread::yield_now();
+    };
+    assert!(name.starts_with("binpulse-orders-20"), "{name}");
+    let tar = std::process::Command::new("tar").arg("-tzf").arg(folder.path().join(name)).output();
+    let listed = String::from_utf8(tar.expect("tar").stdout).expect("names");
+    for part in ["README.txt", "status.json", "history.json", "metrics.txt", "settings.json"] {
+        assert!(listed.contains(part), "{part} is not in {listed}");
+    }
+}
+
+/// Two consumers, of which one is silent, and something in quarantine.
+fn with_commands() -> Status {
+    let mut says = status(State::CanaryLost);
+    says.sink.quarantined = 2;
+    says.concluded()
+}
+
+fn a_command_is_complete_and_is_copied_without_https(browser: &mut Browser) {
+    let site = Site::start(with_commands());
+    browser.load(&site.url());
+    shows(browser, State::CanaryLost);
+    let commands = "[...document.querySelectorAll('#commands code')].map((it) => it.textContent)";
+    let commands = browser.text(&format!("{commands}.join(' | ')"));
+    for wanted in [
+        "aws sns list-subscriptions-by-topic --topic-arn arn:aws:sns:eu-central-1:123456789012:orders",
+        "binpulse maintenance search --for 30m --config /etc/binpulse/orders.toml",
+        "binpulse replay --since 6m --same-topics --for search --config /etc/binpulse/orders.toml",
+    ] {
+        assert!(commands.contains(wanted), "{wanted} is not in {commands}");
+    }
+    let places = browser.text_of("places");
+    assert!(places.contains("Echo queue of search") && places.contains("/search-echo"), "{places}");
+    assert!(!places.contains("/orders-echo"), "orders is well: {places}");
+    let notice = browser.text("document.querySelector('#notices code').textContent");
+    assert_eq!(notice, "binpulse redrive --dry-run --config /etc/binpulse/orders.toml");
+
+    assert_eq!(browser.text_of("commands-count"), "4 commands for this");
+    assert_eq!(
+        browser.value("document.getElementById('commands-box').open"),
+        false,
+        "many are folded"
+    );
+
+    // Where a page has no clipboard, the old way copies what stands beside the button
+    browser.value(
+        "Object.defineProperty(navigator, 'clipboard', { value: undefined }); \
+         document.addEventListener('copy', (event) => { window.copied = event.target.value; }); \
+         document.getElementById('commands-count').click(); \
+         document.querySelectorAll('#commands button')[2].focus()",
+    );
+    browser.press(" ", 32);
+    browser.wait("document.querySelectorAll('#commands button')[2].textContent === 'copied'");
+    let third = browser.text("document.querySelectorAll('#commands code')[2].textContent");
+    assert_eq!(browser.text("window.copied"), third);
+    assert_eq!(browser.text("document.activeElement.textContent"), "copied", "the focus is back");
+    for (width, tall) in [(1280, 1000), (375, 812)] {
+        browser.size(width, tall);
+        assert_eq!(browser.value("document.documentElement.scrollWidth"), width);
+        picture(browser, &format!("commands-{width}"));
+    }
+    browser.size(1280, 900);
+}
+
+fn a_link_of_the_settings_leads_to_a_page_and_to_nothing_else(browser: &mut Browser) {
+    let mut says = status(State::SinkStalled);
+    let link = |name: &str, url: &str| Link { name: name.to_owned(), url: url.to_owned() };
+    says.next.links = vec![
+        link("Grafana", "https://grafana.example.org/d/x?var-stream=orders&from=1&to=2"),
+        link("Logs", "javascript:window.hacked=1"),
+    ];
+    let site = Site::start(says);
+    browser.load(&site.url());
+    shows(browser, State::SinkStalled);
+    let shown =
+        "[...document.querySelectorAll('#links a')].map((it) => it.textContent + ' ' + it.href)";
+    assert_eq!(
+        browser.text(&format!("{shown}.join()")),
+        "Grafana https://grafana.example.org/d/x?var-stream=orders&from=1&to=2"
+    );
 }

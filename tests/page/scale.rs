@@ -81,7 +81,7 @@ fn the_verdict_stays_in_sight_however_many_consumers_there_are(browser: &mut Bro
                 }
             }
             let page = browser.value("document.documentElement.scrollHeight");
-            assert!(page.as_f64().expect("a height") < 9_000.0, "{state} {count}: {page} px");
+            assert!(page.as_f64().expect("a height") < 9_500.0, "{state} {count}: {page} px");
             browser.size(1280, 900);
         }
     }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use binpulse::telemetry::history;
-use binpulse::telemetry::http::{Access, Answer, Endpoints, ReplayRefused, Switch};
+use binpulse::telemetry::http::{Access, Endpoints, ReplayRefused, Switch};
 use binpulse::telemetry::metrics::{Durations, LabelValues, ScrapeSources, SourceLabels};
-use binpulse::telemetry::{Http, Loops, Metrics, Readiness, Status};
+use binpulse::telemetry::{Hidden, Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +81,8 @@ impl Site {
             readiness: Readiness::default(),
             switch: Arc::new(Nobody),
             digests: None,
-            history: Box::new(move || Answer::json(&*told.history.lock().expect("not poisoned"))),
+            history: Box::new(move || told.history.lock().expect("not poisoned").clone()),
+            hidden: Hidden::default(),
             status: Box::new(move || {
                 let mut hangs = desk.hangs.lock().expect("not poisoned");
                 while *hangs {

@@ -9,12 +9,12 @@ use binpulse::freshness::verdict::Condition as C;
 use binpulse::freshness::verdict::Status::{False, True, Unknown};
 use binpulse::freshness::verdict::{Conditions, Parameters, Reason, State, Status as Value};
 use binpulse::freshness::verdict::{accounting, table, words};
-use binpulse::telemetry::Conclusion;
 use binpulse::telemetry::status::{
     Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Lease, Probe, Progress,
     ReloadStatus, Sink, Source, Status, Verdict,
 };
 use binpulse::telemetry::words::{CanaryState, Role, StreamState};
+use binpulse::telemetry::{Conclusion, NextSteps, Surroundings};
 
 type Found = (C, Value, &'static str);
 
@@ -106,6 +106,7 @@ fn verdict(state: State) -> Verdict {
         unaccounted_transactions: 0,
         conditions: shown.collect(),
         kind: state.kind(),
+        aids: words::aids(state),
     }
 }
 
@@ -195,6 +196,7 @@ pub(crate) fn status(state: State) -> Status {
             queue_bytes: 0,
             queue_capacity_bytes: 64 << 20,
             last_error: None,
+            quarantined: 0,
         },
         checkpoint: Checkpoint {
             place: "/var/lib/binpulse/orders-eu.checkpoint".to_owned(),
@@ -203,8 +205,20 @@ pub(crate) fn status(state: State) -> Status {
             epoch: 1,
         },
         reload: ReloadStatus { generation: 1, ..ReloadStatus::default() },
-        config: serde_json::json!({"stream": "orders-eu", "pulse": {"heartbeat": "5s"}}),
+        config: serde_json::json!({
+            "stream.name": "orders-eu",
+            "heartbeat.interval": "5s",
+            "sns.topic": "arn:aws:sns:eu-central-1:123456789012:orders",
+            "canary.echo": "orders=https://sqs.eu-central-1.amazonaws.com/123456789012/orders-echo,\
+                            search=https://sqs.eu-central-1.amazonaws.com/123456789012/search-echo",
+        }),
         conclusion: Conclusion::default(),
+        next: NextSteps::default(),
+        surroundings: Surroundings {
+            asking: "--config /etc/binpulse/orders.toml".to_owned(),
+            all: "--config /etc/binpulse/orders.toml".to_owned(),
+            ..Surroundings::default()
+        },
     };
     dress(&mut status, state);
     status.concluded()

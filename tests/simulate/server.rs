@@ -441,7 +441,8 @@ pub(crate) fn schema() -> Arc<Vec<Arc<Definition>>> {
                 ("place", place),
             ],
         ),
-        make(7, "shop", "orders", 1, &users),
-        make(8, "shop", "items", 1, &users),
+        make(7, own, "history", 2, &[stream, ("at_us", Type::I64), ("document", Type::LongText)]),
+        make(8, "shop", "orders", 1, &users),
+        make(9, "shop", "items", 1, &users),
     ])
 }

@@ -20,7 +20,7 @@ use crate::aws;
 use crate::change::NameCase;
 use crate::checkpoint::{self, Checkpoint, TableStore};
 use crate::freshness::schema::{
-    CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT, LEASE,
+    CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT, HISTORY, LEASE,
 };
 use crate::freshness::{SqlFailure, Writer};
 use crate::mysql::{ConnectOptions, Session};
@@ -95,44 +95,49 @@ const SERVER: &str = "server ";
 
 /// Looks at everything.
 pub async fn run(plan: &Plan) -> Vec<Report> {
-    let shared = aws::Shared::load(&aws_config(plan)).await;
     let mut reports = Vec::new();
+    look(plan, &mut reports).await;
+    reports
+}
+
+/// The same; what was found is there also if this is given up.
+pub async fn look(plan: &Plan, reports: &mut Vec<Report>) {
+    let shared = aws::Shared::load(&aws_config(plan)).await;
     let mut plan = plan.clone();
-    files::listen(&plan, &mut reports).await;
+    files::listen(&plan, reports).await;
     let mut names = None;
     for host in 0..plan.source.hosts.len() {
-        let case = source(&plan, host, &mut reports).await;
+        let case = source(&plan, host, reports).await;
         names = names.or(case);
     }
     // As the first that answers does, which is the one that is streamed from.
     plan.compare_names(names.unwrap_or_default());
     let plan = &plan;
     let saved = match &plan.checkpoint.file {
-        Some(path) => files::checkpoint(plan, path, &mut reports).await,
-        None => checkpoint(plan, &mut reports).await,
+        Some(path) => files::checkpoint(plan, path, reports).await,
+        None => checkpoint(plan, reports).await,
     };
     // It acts only without a checkpoint.
     if matches!(saved, Some(None)) {
-        snapshot::check(plan, &mut reports).await;
+        snapshot::check(plan, reports).await;
     }
     if let Some(saved) = saved {
-        place::check(plan, shared.as_ref().ok(), saved.as_ref(), &mut reports).await;
+        place::check(plan, shared.as_ref().ok(), saved.as_ref(), reports).await;
     }
-    files::quarantine(plan, &mut reports).await;
+    files::quarantine(plan, reports).await;
     if plan.freshness.heartbeats || plan.freshness.canaries {
-        freshness(plan, &mut reports).await;
+        freshness(plan, reports).await;
     }
     match shared {
         Ok(shared) => {
-            sink(plan, &shared, &mut reports).await;
-            echo::check(plan, &shared, &mut reports).await;
+            sink(plan, &shared, reports).await;
+            echo::check(plan, &shared, reports).await;
         }
         Err(error) => {
             let (needed, remedy) = ("valid settings for AWS", "correct it where it is set");
             reports.push(Report::wrong("AWS", error.to_string(), needed, remedy));
         }
     }
-    reports
 }
 
 /// Looks at a server; how it compares names, if it answers.
@@ -209,7 +214,8 @@ async fn freshness(plan: &Plan, reports: &mut Vec<Report>) {
             return;
         }
     };
-    for table in [HEARTBEAT, CANARY, CANARY_COUNTER, LEASE] {
+    let history = plan.checkpoint.file.is_none().then_some(HISTORY);
+    for table in [HEARTBEAT, CANARY, CANARY_COUNTER, LEASE].into_iter().chain(history) {
         table_of_ours(plan, &mut writer.session, table, reports).await;
     }
     if plan.freshness.heartbeats {

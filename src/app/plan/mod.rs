@@ -6,6 +6,7 @@ pub(crate) mod formats;
 mod freshness;
 mod http;
 mod outbox;
+mod page;
 mod paths;
 mod settings;
 mod sink;
@@ -32,6 +33,7 @@ use crate::encode::{self, FinalizeOptions, Format};
 use crate::filter::Versions;
 use crate::pack;
 use crate::source::resume::Wanted;
+use crate::telemetry::{Hidden, Surroundings};
 
 /// Everything that a stream is made from, checked.
 #[derive(Debug, Clone)]
@@ -90,6 +92,10 @@ pub struct Plan {
     pub filter_versions: Versions,
     /// The settings that it was made from.
     pub settings: Settings,
+    /// What must be in no log and in no bundle.
+    pub hidden: Hidden,
+    /// Where commands are typed, and other pages.
+    pub surroundings: Surroundings,
 }
 
 /// What is kept to be compared with another process.
@@ -203,8 +209,20 @@ impl Plan {
             stays_when_halted: rest.stays_when_halted,
             filter_versions: Versions::default(),
             settings: Settings::new(values.clone()),
+            hidden: hidden(values),
+            surroundings: page::surroundings(values),
         })
     }
+}
+
+/// Secrets that reach the process by the environment alone.
+const OF_ENVIRONMENT: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+
+/// All secrets that are known here, to be taken out of what leaves the machine.
+pub fn hidden(values: &Values) -> Hidden {
+    let environment: Vec<_> =
+        OF_ENVIRONMENT.iter().filter_map(|name| std::env::var(name).ok()).collect();
+    Hidden::new(values.secrets().chain(environment.iter().map(String::as_str)))
 }
 
 /// Settings that contradict nothing.

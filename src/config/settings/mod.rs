@@ -14,6 +14,7 @@ mod http;
 mod log;
 mod message;
 mod outbox;
+mod page;
 mod probe;
 mod relay;
 mod shadow;
@@ -70,6 +71,7 @@ const SECTIONS: &[&[Setting]] = &[
     ha::SETTINGS,
     decode::SETTINGS,
     http::SETTINGS,
+    page::SETTINGS,
     probe::SETTINGS,
     relay::SETTINGS,
     shadow::SETTINGS,

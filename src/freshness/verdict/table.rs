@@ -12,7 +12,7 @@ use std::fmt;
 
 use super::rule::{At, Enter, Exit, Grade, Hop, ReasonOf, Text, When};
 use super::{Condition, Conditions, Reason};
-use crate::telemetry::StateKind;
+use crate::telemetry::{Aid, StateKind};
 use Text::{ByReason, Naming, Plain};
 
 /// A row of the table.
@@ -47,6 +47,8 @@ pub struct Row {
     pub next: Text,
     /// What is waited for while the state only waits for its exit.
     pub wait: &'static str,
+    /// What the next step asks for, to be shown beside it.
+    pub aids: &'static [Aid],
     /// The alert that it raises, whose runbook says more.
     pub alert: fn(Option<&Reason>) -> Option<&'static str>,
 }
@@ -67,6 +69,7 @@ const ROW: Row = Row {
     over: None,
     next: Plain(""),
     wait: "Wait.",
+    aids: &[],
     alert: |_| None,
 };
 
@@ -181,6 +184,7 @@ states! {
             Some(_) | None => "Check that mysqld runs and that its port can be reached.",
         }),
         wait: UNTIL_ROUND_TRIPS,
+        aids: &[Aid::Source],
         alert: |_| Some("BinpulseSourceDown"),
     }
 
@@ -199,6 +203,7 @@ states! {
              frozen.",
         ),
         wait: UNTIL_ROUND_TRIPS,
+        aids: &[Aid::Source],
         alert: |_| Some("BinpulseSourceDown"),
     }
 
@@ -215,6 +220,7 @@ states! {
             "A failover moved the address: let the stream reconnect, and fence the old primary.",
         ),
         wait: UNTIL_ROUND_TRIPS,
+        aids: &[Aid::Source],
         alert: |_| Some("BinpulseWrongSource"),
     }
 
@@ -244,6 +250,7 @@ states! {
             Some(_) | None => "Look in the server's log for who ends the dump thread.",
         }),
         wait: UNTIL_ROUND_TRIPS,
+        aids: &[Aid::Source],
         alert: |reason| match reason {
             Some(Reason::Halted) => Some("BinpulseHalted"),
             Some(_) | None => Some("BinpulseStreamStalled"),
@@ -264,6 +271,7 @@ states! {
              connections.",
         ),
         wait: UNTIL_ROUND_TRIPS,
+        aids: &[Aid::Source],
         alert: |_| Some("BinpulseStreamStalled"),
     }
 
@@ -278,6 +286,7 @@ states! {
         over: Some(Plain("The database accepts writes again")),
         next: Plain("Find out whether a failover is under way; else SET GLOBAL read_only = OFF."),
         wait: UNTIL_COMMITS,
+        aids: &[Aid::Source],
         alert: |_| Some("BinpulseSourceWritesBlocked"),
     }
 
@@ -309,6 +318,7 @@ states! {
             }
         }),
         wait: UNTIL_COMMITS,
+        aids: &[Aid::Source],
         alert: |_| Some("BinpulseSourceWritesBlocked"),
     }
 
@@ -326,6 +336,7 @@ states! {
              there.",
         ),
         wait: UNTIL_ROUND_TRIPS,
+        aids: &[Aid::Source],
         alert: |_| Some("BinpulseSourceDown"),
     }
 
@@ -350,6 +361,7 @@ states! {
             Some(_) | None => "Check the endpoint, the network to it, and AWS's status page.",
         }),
         wait: "Wait: SNS counts as healthy after two acknowledgements, or when nothing waits.",
+        aids: &[Aid::Topic],
         alert: |_| Some("BinpulseSinkStalled"),
     }
 
@@ -366,6 +378,7 @@ states! {
             "Look for binlog-ignore-db, binlog-do-db or sql_log_bin=0 on the heartbeat schema.",
         ),
         wait: UNTIL_ROUND_TRIPS,
+        aids: &[Aid::Source],
         alert: |_| Some("BinpulseStreamStalled"),
     }
 
@@ -403,6 +416,7 @@ states! {
         over: Some(Plain("Caught up")),
         next: Plain("Compare the rate of commits with that of publishing; check the SNS quotas."),
         wait: UNTIL_PUNCTUAL,
+        aids: &[Aid::Topic],
         alert: |_| Some("BinpulseLagging"),
     }
 
@@ -433,6 +447,7 @@ states! {
              queue.",
         ),
         wait: "Wait: delivery counts as healthy after two canaries that come back.",
+        aids: &[Aid::Subscriptions, Aid::Queues, Aid::Maintenance, Aid::Replay],
         alert: |_| Some("BinpulseCanaryLost"),
     }
 
@@ -445,6 +460,7 @@ states! {
         headline: Plain("Progress is not being saved"),
         over: Some(Plain("Progress is being saved again")),
         next: Plain("Check the checkpoint's store: disk, permissions, fencing."),
+        aids: &[Aid::Checkpoint],
         alert: |_| Some("BinpulseCheckpointStuck"),
     }
 
@@ -478,6 +494,7 @@ states! {
             }
             Some(_) | None => "See which evidence is missing below, and why.",
         }),
+        aids: &[Aid::Queues],
         alert: |reason| match reason {
             Some(Reason::EchoUnreadable(_)) => Some("BinpulseEchoUnreadable"),
             Some(_) | None => Some("BinpulseFreshnessUnknown"),

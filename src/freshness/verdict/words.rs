@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Certificate, Condition, Conditions, Hop, Reason, State, Status};
+use crate::telemetry::Aid;
 
 /// The first broken hop. `publish_behind`: what waits, waits for SNS; `all_lost`: no consumer
 /// echoes.
@@ -25,6 +26,11 @@ pub fn next_step(state: State, reason: Option<&Reason>, is_recovering: bool) -> 
 /// The alert of a state, whose runbook says more.
 pub fn alert(state: State, reason: Option<&Reason>) -> Option<&'static str> {
     (state.row().alert)(reason)
+}
+
+/// What the next step asks for.
+pub fn aids(state: State) -> &'static [Aid] {
+    state.row().aids
 }
 
 /// One sentence with its evidence.

@@ -1,7 +1,7 @@
 //! A halt is known at once, and outranks whatever the verdict has seen of it so far.
 
-use super::StateKind;
 use super::text::{ended, sentence};
+use super::{Aid, StateKind};
 use crate::telemetry::status::{Halted, Verdict};
 use crate::telemetry::words::{Grade, HaltReason, Hop};
 
@@ -22,6 +22,7 @@ impl Verdict {
             "Delivery has halted and does not continue by itself".clone_into(&mut self.headline);
             self.runbook = Some("/runbooks/BinpulseHalted".to_owned());
             self.next_step = sentence(&halted.remedy);
+            self.aids = if hop(halted.reason) == Hop::Publish { &[Aid::Topic] } else { &[] };
         } else if !self.next_step.contains("restart") {
             self.next_step += " Then restart binpulse.";
         }

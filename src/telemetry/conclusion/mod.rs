@@ -4,17 +4,21 @@
 mod consumer_state;
 mod consumers;
 mod halt;
+mod next;
 mod notices;
 mod state_kind;
 mod stations;
+mod surroundings;
 mod text;
 
 use serde::Serialize;
 
 pub use consumers::{ConsumerGroup, Member};
+pub use next::{Aid, Command, Link, NextSteps, Place, quote};
 pub use notices::Notice;
 pub use state_kind::StateKind;
 pub use stations::Station;
+pub use surroundings::Surroundings;
 pub use text::{duration, few};
 
 use super::status::{Status, Verdict};
@@ -69,6 +73,7 @@ impl Status {
             self.verdict.tell_halt(halted);
         }
         self.conclusion = conclude(&self);
+        self.next = next::of(&self);
         self
     }
 }

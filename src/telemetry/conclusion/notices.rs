@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::consumers::owner;
+use super::next::{Command, quote, quoted};
 use super::text::{duration, few, sentence};
 use crate::telemetry::status::{
     Consumer, ControlKind, ControlState, ControlStatus, Finding, Path, Progress, Status,
@@ -32,6 +33,8 @@ pub struct Notice {
     pub next_step: String,
     /// Path of the runbook on this server.
     pub runbook: String,
+    /// Commands that it asks for, complete.
+    pub commands: Vec<Command>,
 }
 
 /// Paths, or queues, that are told one by one; more of them are told together.
@@ -39,7 +42,8 @@ const ALIKE_MAX: usize = 2;
 
 /// The worst first. One line a cause: what many paths or queues share is told once.
 pub(super) fn of(status: &Status) -> Vec<Notice> {
-    let loss = loss(status.verdict.unaccounted_transactions);
+    let tables = status.config.get("filter.tables").and_then(serde_json::Value::as_str);
+    let loss = loss(status.verdict.unaccounted_transactions, tables.unwrap_or("*.*"));
     let paths: Vec<_> = status.paths.iter().filter(|path| path.failing).collect();
     let paths = if paths.len() > ALIKE_MAX {
         vec![many_paths(&paths)]
@@ -57,8 +61,31 @@ pub(super) fn of(status: &Status) -> Vec<Notice> {
         blind.into_iter().filter_map(echo).collect()
     };
     let findings = findings(&status.findings);
-    let all = loss.into_iter().chain(purge(&status.progress)).chain(findings);
-    all.chain(paths).chain(echoes).chain(status.controls.iter().map(control)).collect()
+    let quarantined = quarantined(status.sink.quarantined);
+    let all = loss.into_iter().chain(quarantined).chain(purge(&status.progress)).chain(findings);
+    let mut all: Vec<_> =
+        all.chain(paths).chain(echoes).chain(status.controls.iter().map(control)).collect();
+    for notice in &mut all {
+        notice.commands = quoted(&notice.next_step, &status.surroundings);
+    }
+    all
+}
+
+fn quarantined(count: u64) -> Option<Notice> {
+    let what = if count == 1 { "entry was" } else { "entries were" };
+    (count > 0).then(|| Notice {
+        kind: NoticeKind::Quarantine,
+        headline: format!("{count} {what} put into quarantine"),
+        text: format!(
+            "{count} {what} put into the quarantine file since the start: consumers do not have these \
+             rows."
+        ),
+        next_step: "`binpulse redrive --dry-run` lists them with the reasons; the runbook says how they \
+                    are sent."
+            .to_owned(),
+        runbook: "/runbooks/BinpulseMessagesQuarantined".to_owned(),
+        ..Notice::default()
+    })
 }
 
 fn many_paths(all: &[&Path]) -> Notice {
@@ -77,6 +104,7 @@ fn many_paths(all: &[&Path]) -> Notice {
                     SQL and says what is wrong."
                 .to_owned(),
         runbook: "/runbooks/BinpulseCanaryPathFailing".to_owned(),
+        ..Notice::default()
     }
 }
 
@@ -97,10 +125,11 @@ fn many_echoes(all: &[&Consumer]) -> Notice {
                     network to SQS."
             .to_owned(),
         runbook: "/runbooks/BinpulseEchoUnreadable".to_owned(),
+        ..Notice::default()
     }
 }
 
-fn loss(missing: u64) -> Option<Notice> {
+fn loss(missing: u64, tables: &str) -> Option<Notice> {
     let what = if missing == 1 { "transaction" } else { "transactions" };
     (missing > 0).then(|| Notice {
         kind: NoticeKind::Loss,
@@ -110,10 +139,13 @@ fn loss(missing: u64) -> Option<Notice> {
             "LOSS: {missing} {what} of the source did not come through the stream since the start. \
              Their rows are missing at every consumer: the certificate and the log name them."
         ),
-        next_step: "Find out which rows are missing, and tell the consumers: rows flow again, but \
-                    these do not come by themselves."
-            .to_owned(),
+        next_step: format!(
+            "Find out which rows are missing, and tell the consumers: rows flow again, but these do not \
+             come by themselves. `binpulse verify --tables {}` finds them in copies of the relay.",
+            quote(tables)
+        ),
         runbook: "/runbooks/BinpulseUnaccountedTransactions".to_owned(),
+        ..Notice::default()
     })
 }
 
@@ -134,6 +166,7 @@ fn purge(progress: &Progress) -> Option<Notice> {
                     delivery up."
             .to_owned(),
         runbook: "/runbooks/BinpulsePurgeMarginLow".to_owned(),
+        ..Notice::default()
     })
 }
 
@@ -148,23 +181,24 @@ fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
         text: format!("{what}: found {found}, needed {needed}."),
         next_step: sentence(remedy.trim_end_matches(';')),
         runbook: "/runbooks/BinpulseSourceFinding".to_owned(),
+        ..Notice::default()
     })
 }
 
 /// Intended, and so the last: but whoever sees that rows are missing must see why.
 fn control(control: &ControlStatus) -> Notice {
     let ControlStatus { pattern, by, reason, rows, .. } = control;
+    let quoted = quote(pattern);
     let (state, next) = match control.state {
         ControlState::Holding if control.kind == ControlKind::Pause => (
             "are paused",
             format!(
-                "Nothing, as long as that is wanted; `binpulse release '{pattern}'` ends it, and sends \
-                 them."
+                "Nothing, as long as that is wanted; `binpulse release {quoted}` ends it, and sends them."
             ),
         ),
         ControlState::Holding => (
             "are held back",
-            format!("Nothing, as long as that is wanted; `binpulse release '{pattern}'` ends it."),
+            format!("Nothing, as long as that is wanted; `binpulse release {quoted}` ends it."),
         ),
         ControlState::Sending => (
             "that were held back are being sent",
@@ -182,6 +216,7 @@ fn control(control: &ControlStatus) -> Notice {
         text: format!("Rows of {pattern} {state} by {by}: {reason}. {rows} are held back.{left}"),
         next_step: next,
         runbook: "/runbooks/BinpulseSuppressed".to_owned(),
+        ..Notice::default()
     }
 }
 
@@ -201,6 +236,7 @@ fn path(path: &Path) -> Notice {
              says what is wrong."
         ),
         runbook: "/runbooks/BinpulseCanaryPathFailing".to_owned(),
+        ..Notice::default()
     }
 }
 
@@ -218,5 +254,6 @@ fn echo(consumer: &Consumer) -> Option<Notice> {
             "Check the URL of the echo queue of {name}, sqs:ReceiveMessage on it, and the network."
         ),
         runbook: "/runbooks/BinpulseEchoUnreadable".to_owned(),
+        ..Notice::default()
     })
 }

@@ -1,5 +1,5 @@
-//! The HTTP server, and the service's handler: `/` and `/runbooks/` for people, `/metrics`, `/healthz`,
-//! `/readyz`, `/status`.
+//! The HTTP server, and the service's handler: `/`, `/runbooks/` and `/bundle` for people, `/metrics`,
+//! `/healthz`, `/readyz`, `/status`, `/history`, `/log`.
 //!
 //! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
 //! Read-only but for the maintenance of consumers, snapshots and replays (`switch`).
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::{Loops, Metrics, Readiness, Status};
+use super::{Hidden, Loops, Metrics, Readiness, Status, history};
 
 use access::Guard;
 pub use access::{Access, TOKEN_MIN, Token};
@@ -87,11 +87,13 @@ pub struct Endpoints {
     /// For `/status`.
     pub status: Box<dyn StatusSource>,
     /// For `/history`.
-    pub history: Document,
+    pub history: Box<dyn Fn() -> history::Document + Send + Sync>,
     /// For `/maintenance`, `/snapshot` and `/replay`.
     pub switch: Arc<dyn Switch>,
     /// For `/digests`, where they are kept.
     pub digests: Option<Document>,
+    /// What must be in no log and in no bundle.
+    pub hidden: Hidden,
 }
 
 /// What a server serves.

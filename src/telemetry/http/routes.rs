@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::access::{Guard, is_own_name};
 use super::{Caller, Endpoints, Handler, switch};
 use crate::platform;
+use crate::telemetry::bundle::{Bundle, Part};
 use crate::telemetry::page::PAGE;
-use crate::telemetry::{Status, runbooks};
+use crate::telemetry::{Status, last_lines, runbooks};
 
 /// What a path that does not exist is answered with: what there is.
 const NOT_FOUND: &str = "not found; available:\n\n\
@@ -24,6 +26,8 @@ const NOT_FOUND: &str = "not found; available:\n\n\
     /readyz   whether stream and sink are up\n\
     /status   everything at once, JSON\n\
     /history  changes of the verdict, and an hour of figures, JSON\n\
+    /log      the last lines of the log\n\
+    /bundle   all of these and more in one archive, to be sent to who helps\n\
     /maintenance  by POST: see `binpulse maintenance`\n\
     /snapshot  by POST: see `binpulse snapshot`\n\
     /replay   by POST: a relay asks for rows that it misses\n\
@@ -38,6 +42,7 @@ const OTHER_NAME: &str = "the Host header is neither an address nor localhost; \
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const GZIP: &str = "application/gzip";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// No answer may load, run or be framed by anything; the page alone has a policy of its own.
@@ -168,7 +173,9 @@ impl Handler for Endpoints {
                 Answer::health(self.readiness.missing().into_iter().map(str::to_owned), well())
             }
             "/status" => status(self),
-            "/history" => (self.history)(),
+            "/history" => Answer::json(&(self.history)()),
+            "/log" => Answer(plain(StatusCode::OK, TEXT, self.hidden.hide(last_lines::text()))),
+            "/bundle" => bundle(self),
             "/digests" => self.digests.as_ref()?(),
             super::switch::CONTROL_PATH => Answer::json(&self.status.status().controls),
             // The status is put together for a path that exists only.
@@ -202,6 +209,37 @@ fn status(pages: &Endpoints) -> Answer {
         Ok(document) => plain(StatusCode::OK, JSON, document),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("status: {error}\n")),
     })
+}
+
+/// What the service knows. Its `check` is what it found at the source while it streams.
+fn bundle(pages: &Endpoints) -> Answer {
+    let status = pages.status.status();
+    let json = |value: serde_json::Result<String>| value.map_err(|error| error.to_string());
+    let mut bundle = Bundle::new(&status.stream, platform::wall_us(), pages.hidden.clone());
+    bundle.add(Part::Status, json(serde_json::to_string_pretty(&status)));
+    bundle.add(Part::History, json(serde_json::to_string(&(pages.history)())));
+    bundle.add(Part::Metrics, pages.metrics.text().map_err(|error| error.to_string()));
+    bundle.add(Part::Log, Ok(last_lines::text()));
+    bundle.add(Part::ServiceSettings, json(serde_json::to_string_pretty(&status.config)));
+    let found = status.findings.iter().map(|it| serde_json::to_string(it).map(|it| it + "\n"));
+    bundle.add(Part::Check, json(found.collect()));
+    bundle.add_versions(&format!("{} {}", status.source.flavor, status.source.version));
+    let packed = match bundle.archive() {
+        Ok(packed) => packed,
+        Err(error) => {
+            return Answer(plain(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                TEXT,
+                format!("bundle: {error}\n"),
+            ));
+        }
+    };
+    let mut answer = plain(StatusCode::OK, GZIP, packed);
+    let name = format!("attachment; filename=\"{}\"", bundle.file_name());
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        answer.headers_mut().insert(CONTENT_DISPOSITION, name);
+    }
+    Answer(answer)
 }
 
 fn plain(

@@ -68,6 +68,51 @@ function drawLine(status, conclusion, drift, rate) {
   write(siding.querySelector('.text'), `saved ${ago(status.checkpoint.age_seconds, drift)}`);
 }
 
+/** Commands, each with a button that copies it. */
+function drawCommands(list, commands) {
+  sized(list, commands.length, () => {
+    const item = make('li');
+    const button = make('button');
+    button.type = 'button';
+    item.append(make('span', 'purpose'), make('code'), button);
+    return item;
+  });
+  commands.forEach((one, at) => {
+    const [purpose, code, button] = list.children[at].children;
+    write(purpose, one.purpose ? `${one.purpose}:` : '');
+    write(code, one.command);
+    if (button.textContent !== 'copied') write(button, 'Copy');
+    const spoken = `Copy: ${one.command}`;
+    if (button.getAttribute('aria-label') !== spoken) button.setAttribute('aria-label', spoken);
+  });
+}
+
+/** Commands that are shown in full; more are folded. */
+const COMMANDS_MAX = 2;
+
+/** Addresses of the settings lead to pages and nowhere else. */
+function isPage(url) {
+  return /^https?:\/\//.test(url);
+}
+
+function drawNext(next) {
+  drawList(byId('places'), next.places.map((one) => [one.what, one.value]));
+  const [box, count] = [byId('commands-box'), next.commands.length];
+  // Many are folded: the way of a row stays in sight. What somebody has opened stays open.
+  if (byId('commands').children.length !== count) box.open = count <= COMMANDS_MAX;
+  box.hidden = count === 0;
+  write(byId('commands-count'), count === 1 ? '1 command for this' : `${count} commands for this`);
+  drawCommands(byId('commands'), next.commands);
+  drawCommands(byId('snapshot-commands'), next.snapshot);
+  const links = next.links.filter((one) => isPage(one.url));
+  sized(byId('links'), links.length, () => { const link = make('a'); link.rel = 'noopener noreferrer'; link.target = '_blank'; return link; });
+  links.forEach((one, at) => {
+    const link = byId('links').children[at];
+    write(link, one.name);
+    if (link.getAttribute('href') !== one.url) link.setAttribute('href', one.url);
+  });
+}
+
 /** Notices that are shown in full; the others are folded. */
 const NOTICES_MAX = 2;
 
@@ -81,7 +126,7 @@ function drawNotices(notices) {
 }
 
 function drawNoticeList(list, notices) {
-  sized(list, notices.length, () => { const item = make('li', 'alarm'); item.append(make('span', 'text'), ' ', make('a')); return item; });
+  sized(list, notices.length, () => { const item = make('li', 'alarm'); item.append(make('span', 'text'), ' ', make('a'), make('ul', 'commands')); return item; });
   notices.forEach((one, at) => {
     const item = list.children[at];
     if (item.dataset.kind !== one.kind) item.dataset.kind = one.kind;
@@ -90,6 +135,7 @@ function drawNoticeList(list, notices) {
     link.hidden = !own(one.runbook);
     if (own(one.runbook)) link.setAttribute('href', one.runbook);
     write(link, 'Runbook');
+    drawCommands(item.lastElementChild, one.commands);
   });
 }
 

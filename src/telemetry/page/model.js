@@ -191,6 +191,8 @@ function report(status, conclusion, at, age) {
     ...status.findings.filter((one) => one.level === 'note').map((one) => `- ${one.what}: ${one.found}`),
     `Next: ${conclusion.next_step}`,
     ...(own(conclusion.runbook) ? [`Runbook: ${status.url}${conclusion.runbook}`] : []),
+    ...status.next.places.map((one) => `${one.what}: ${one.value}`),
+    ...status.next.links.map((one) => `${one.name}: ${one.url}`),
     `For ${duration(conclusion.since_seconds)}${lost ? ' then' : ''}. Source: ${status.source.host} ${status.source.flavor} ${status.source.version} ${status.source.server_uuid}`,
     `Read: ${status.progress.read}. Delivered: ${status.progress.delivered}.`,
     `Checkpoint: ${status.checkpoint.place}, ${lost ? 'last known to be saved' : 'saved'} ${ago(status.checkpoint.age_seconds, age)}.`,

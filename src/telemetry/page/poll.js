@@ -69,6 +69,8 @@ function draw() {
   else if (silent) alarm(`No answer from binpulse for ${duration(age)}`, `All below is from ${clock(new Date(last.wall))}, not from now (${failure || 'waiting'}).`);
   else byId('alarm').hidden = true;
   drawVerdict(conclusion, drift);
+  // What a service that is gone asked for is not what helps now.
+  drawNext(silent ? { places: [], commands: [], snapshot: [], links: last.status.next.links } : last.status.next);
   drawLine(last.status, conclusion, drift, rate);
   drawCards(last.status, conclusion, drift, rate);
   drawTab(last.status.stream, conclusion);
@@ -95,10 +97,8 @@ function announce(conclusion) {
   while (byId('seen').children.length > SEEN_MAX) byId('seen').lastElementChild.remove();
 }
 
-async function copy() {
-  const last = answers[answers.length - 1];
-  if (!last) return;
-  const text = report(last.status, conclude(last.status, ageOf(last)), new Date().toISOString(), ageOf(last));
+/** Copies a text; the focus goes back to the button. */
+async function copyText(text, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -109,13 +109,27 @@ async function copy() {
     area.select();
     document.execCommand('copy');
     area.remove();
-    byId('copy').focus();
+    button.focus();
   }
+}
+
+async function copy() {
+  const last = answers[answers.length - 1];
+  if (!last) return;
+  await copyText(report(last.status, conclude(last.status, ageOf(last)), new Date().toISOString(), ageOf(last)), byId('copy'));
   write(byId('copied'), 'copied');
   setTimeout(() => write(byId('copied'), ''), 3000);
 }
 
 byId('copy').addEventListener('click', copy);
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('.commands button');
+  if (!button) return;
+  await copyText(button.previousElementSibling.textContent, button);
+  write(button, 'copied');
+  write(byId('announcer'), 'copied');
+  setTimeout(() => write(button, 'Copy'), 3000);
+});
 byId('filter').addEventListener('input', draw);
 byId('consumers').addEventListener('click', (event) => {
   const fold = event.target.closest('button');

@@ -176,6 +176,8 @@ words! {
         Echo = "echo",
         /// An operator holds tables back.
         Control = "control",
+        /// Settings that were read again were refused.
+        Settings = "settings",
     }
 
     /// How urgent a finding is.

@@ -162,8 +162,9 @@ proptest! {
     /// A loop stands for as long as it was asked to, however often it is looked at, and then reads on.
     #[test]
     fn a_loop_stands_until_its_time_is_over(lasting in 1_u64..600, looks in 1_u64..6) {
-        let case = CASES[0];
-        let mut process = Process::start(&world(case, 1), &mut Dice(0));
+        let mut world = world(CASES[0], 1);
+        let mut process = Process::start(&world, &mut Dice(0));
+        process.save(&mut world);
         let (reply, _standing) = oneshot::channel();
         process.order(Order::Stand(std::time::Duration::from_secs(lasting), reply));
         for look in 1..=looks {

@@ -8,7 +8,8 @@ use super::consumers::owner;
 use super::next::{Command, quote, quoted};
 use super::text::{duration, few, sentence};
 use crate::telemetry::status::{
-    Consumer, ControlKind, ControlState, ControlStatus, Finding, Path, Progress, Status,
+    Consumer, ControlKind, ControlState, ControlStatus, Finding, Path, Progress, ReloadState,
+    ReloadStatus, Status,
 };
 use crate::telemetry::words::{FindingLevel, NoticeKind};
 
@@ -63,12 +64,29 @@ pub(super) fn of(status: &Status) -> Vec<Notice> {
     let findings = findings(&status.findings);
     let quarantined = quarantined(status.sink.quarantined);
     let all = loss.into_iter().chain(quarantined).chain(purge(&status.progress)).chain(findings);
+    let controls = status.controls.iter().map(control);
     let mut all: Vec<_> =
-        all.chain(paths).chain(echoes).chain(status.controls.iter().map(control)).collect();
+        all.chain(settings(&status.reload)).chain(paths).chain(echoes).chain(controls).collect();
     for notice in &mut all {
         notice.commands = quoted(&notice.next_step, &status.surroundings);
     }
     all
+}
+
+fn settings(reload: &ReloadStatus) -> Option<Notice> {
+    (reload.state == ReloadState::Refused).then(|| Notice {
+        kind: NoticeKind::Settings,
+        headline: "the settings that were read last were refused".to_owned(),
+        text: format!(
+            "The settings before them are in force, and a restart may not begin with these: {}",
+            reload.told.split_whitespace().collect::<Vec<_>>().join(" ")
+        ),
+        next_step: "See all of it with `binpulse reload --check`, correct the settings, then \
+                    `binpulse reload`."
+            .to_owned(),
+        runbook: "/runbooks/BinpulseReloadRefused".to_owned(),
+        ..Notice::default()
+    })
 }
 
 fn quarantined(count: u64) -> Option<Notice> {

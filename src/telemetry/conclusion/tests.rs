@@ -145,3 +145,19 @@ fn a_finding_is_told_with_what_to_do_unless_it_is_only_worth_knowing() {
     assert_eq!(said.next_step, "SET PERSIST binlog_row_image = FULL.");
     assert_eq!(said.runbook.as_deref(), Some("/runbooks/BinpulseSourceFinding"));
 }
+
+#[test]
+fn settings_that_were_refused_are_told_until_some_are_in_force() {
+    let mut status = Status::default();
+    status.reload.told = "needs a restart:\n  sns.topic: a -> b\n".to_owned();
+    let kinds = |status: &Status| -> Vec<_> {
+        let notices = status.clone().concluded().conclusion.notices;
+        notices.into_iter().map(|notice| (notice.kind, notice.text)).collect()
+    };
+    assert_eq!(kinds(&status), []);
+    status.reload.state = crate::telemetry::status::ReloadState::Refused;
+    let told = kinds(&status);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0, NoticeKind::Settings);
+    assert!(told[0].1.ends_with("needs a restart: sns.topic: a -> b"), "{}", told[0].1);
+}

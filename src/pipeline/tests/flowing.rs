@@ -620,3 +620,21 @@ fn how_much_of_a_transaction_has_come_grows_with_each_of_its_events() {
     }
     assert_eq!((come(1), come(last + 1)), (0, 0), "outside of it");
 }
+
+#[test]
+fn statements_that_may_carry_passwords_do_not_leave() {
+    let config = || FlowConfig { schema_changes: true, ..FlowConfig::default() };
+    for (statement, leaves) in [
+        ("CREATE TABLE n (a INT)", true),
+        ("CREATE USER u IDENTIFIED BY 'secret'", false),
+        ("SET PASSWORD FOR u = 'secret'", false),
+        ("GRANT SELECT ON *.* TO u IDENTIFIED BY 'secret'", false),
+        ("CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO ALTER USER u IDENTIFIED BY 'secret'", false),
+        ("CREATE PROCEDURE p() ALTER USER u IDENTIFIED BY 'secret'", false),
+    ] {
+        let (mut made, mut flow) = (Made::new(), flow(config()));
+        made.statement(statement);
+        let found = texts(&walk(&mut flow, &made).expect("nothing is lost"));
+        assert_eq!(found, if leaves { vec![statement] } else { Vec::new() });
+    }
+}

@@ -162,7 +162,8 @@ fn shown(loaded: Result<Values, Vec<config::Error>>) -> Option<Values> {
     }
 }
 
-fn try_load(matches: &ArgMatches) -> Result<Values, Vec<config::Error>> {
+/// The same, and prints nothing.
+pub(super) fn try_load(matches: &ArgMatches) -> Result<Values, Vec<config::Error>> {
     let path = matches.get_one::<String>("config");
     let (text, unreadable) = match path.map(std::fs::read_to_string).transpose() {
         Ok(text) => (text, None),

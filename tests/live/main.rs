@@ -47,6 +47,7 @@ mod relay_operations;
 mod relay_outbox;
 mod relay_soak;
 mod relay_verify;
+mod reload;
 mod replay;
 mod resume;
 mod rotation;
@@ -89,6 +90,7 @@ fn main() -> std::process::ExitCode {
         kubernetes::tests(),
         outbox::tests(),
         paths::tests(),
+        reload::tests(),
         replay::tests(),
         shadow::tests(),
         probe::tests(),

@@ -11,8 +11,8 @@ use binpulse::freshness::verdict::{Conditions, Parameters, Reason, State, Status
 use binpulse::freshness::verdict::{accounting, table, words};
 use binpulse::telemetry::Conclusion;
 use binpulse::telemetry::status::{
-    Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Lease, Probe, Progress, Sink,
-    Source, Status, Verdict,
+    Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Lease, Probe, Progress,
+    ReloadStatus, Sink, Source, Status, Verdict,
 };
 use binpulse::telemetry::words::{CanaryState, Role, StreamState};
 
@@ -202,6 +202,7 @@ pub(crate) fn status(state: State) -> Status {
             failures: 0,
             epoch: 1,
         },
+        reload: ReloadStatus { generation: 1, ..ReloadStatus::default() },
         config: serde_json::json!({"stream": "orders-eu", "pulse": {"heartbeat": "5s"}}),
         conclusion: Conclusion::default(),
     };

@@ -7,6 +7,7 @@ mod freshness;
 mod http;
 mod outbox;
 mod paths;
+mod settings;
 mod sink;
 mod snapshot;
 mod source;
@@ -19,6 +20,7 @@ pub(super) use freshness::in_settings;
 pub use http::HttpPlan;
 pub(super) use http::http_plan;
 pub use paths::PathRoute;
+pub use settings::{Reload, Settings};
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 pub use snapshot::SnapshotPlan;
 pub(super) use source::host_name;
@@ -27,6 +29,7 @@ use crate::change::NameCase;
 use crate::config::{Error, Values};
 use crate::encode::formats::FormatOptions;
 use crate::encode::{self, FinalizeOptions, Format};
+use crate::filter::Versions;
 use crate::pack;
 use crate::source::resume::Wanted;
 
@@ -83,8 +86,10 @@ pub struct Plan {
     pub grace: Duration,
     /// Whether to stay up and explain when delivery can't continue.
     pub stays_when_halted: bool,
-    /// The settings, for `/status`.
-    pub shown: serde_json::Value,
+    /// Filters of other parts of the log, as the checkpoint has them.
+    pub filter_versions: Versions,
+    /// The settings that it was made from.
+    pub settings: Settings,
 }
 
 /// What is kept to be compared with another process.
@@ -170,7 +175,6 @@ impl Plan {
             freshness.map(|(freshness, filter)| paths::add(values, freshness, filter, errors));
         let rest = errors.take(Rest::read(values))?;
         let source = source?;
-        let shown = values.shown().map(|(key, value)| (key.to_owned(), value.into()));
         Some(Self {
             stream: source.stream.clone(),
             source,
@@ -197,7 +201,8 @@ impl Plan {
             http: http?,
             grace: rest.grace,
             stays_when_halted: rest.stays_when_halted,
-            shown: serde_json::Value::Object(shown.collect()),
+            filter_versions: Versions::default(),
+            settings: Settings::new(values.clone()),
         })
     }
 }

@@ -53,14 +53,14 @@ fn run(case: (&str, Way), lanes: u32, seed: u64) -> World {
         }
         let is_break = breaks < 4 * KILLS_MAX && dice.below(12) == 0;
         breaks += u32::from(is_break);
-        if !process.take(&world, &mut dice, is_break) {
+        if !process.take(&mut world, &mut dice, is_break) {
             break;
         }
     }
     process.finish(&mut world, &mut dice);
     // A process that begins at the end tells what the one before may not have told.
     let mut again = Process::start(&world, &mut dice);
-    while again.take(&world, &mut dice, false) {}
+    while again.take(&mut world, &mut dice, false) {}
     again.wait_long();
     again.finish(&mut world, &mut dice);
     world
@@ -141,7 +141,7 @@ proptest! {
                 kills += 1;
                 process = Process::start(&world, &mut dice);
             }
-            if !process.take(&world, &mut dice, false) {
+            if !process.take(&mut world, &mut dice, false) {
                 break;
             }
         }
@@ -162,8 +162,9 @@ proptest! {
     /// A loop stands for as long as it was asked to, however often it is looked at, and then reads on.
     #[test]
     fn a_loop_stands_until_its_time_is_over(lasting in 1_u64..600, looks in 1_u64..6) {
-        let case = CASES[0];
-        let mut process = Process::start(&world(case, 1), &mut Dice(0));
+        let mut world = world(CASES[0], 1);
+        let mut process = Process::start(&world, &mut Dice(0));
+        process.save(&mut world);
         let (reply, _standing) = oneshot::channel();
         process.order(Order::Stand(std::time::Duration::from_secs(lasting), reply));
         for look in 1..=looks {
@@ -181,14 +182,15 @@ proptest! {
     ) {
         let (mut world, mut dice) = (world(case, 1), Dice(seed));
         let mut process = Process::start(&world, &mut dice);
+        process.save(&mut world);
         process.order(Order::Hold(control(1, "all")));
         for _ in 0..dice.below(60) {
-            process.take(&world, &mut dice, false);
+            process.take(&mut world, &mut dice, false);
         }
         let (reply, mut standing) = oneshot::channel();
         process.order(Order::Stand(std::time::Duration::from_secs(9), reply));
         // Behind the open transaction.
-        while standing.is_empty() && process.take(&world, &mut dice, false) {}
+        while standing.is_empty() && process.take(&mut world, &mut dice, false) {}
         let Ok(standing) = standing.try_recv() else { return Ok(()) };
         prop_assert!(process.flow.stands());
         let rows: u64 = standing.lanes.iter().map(crate::pack::HeldLane::rows).sum();
@@ -209,7 +211,7 @@ proptest! {
         let is_live = live.try_recv().expect("it stands");
         prop_assert_eq!(is_live, is_all_sent || rows == 0);
         prop_assert!(!process.flow.stands());
-        while process.take(&world, &mut dice, false) {}
+        while process.take(&mut world, &mut dice, false) {}
         process.finish(&mut world, &mut dice);
         for (lane, number) in expected.keys() {
             let last = sent.iter().find(|(key, _)| **key == **lane).map_or(0, |(_, last)| *last);

@@ -21,7 +21,7 @@ pub(crate) mod tests;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 pub use labeled_metric::{LabeledMetric, OTHER};
 use make::Make;
@@ -129,8 +129,8 @@ pub struct Metrics {
     pub published_bytes_total: IntCounter,
     /// Values or rows too large for a message.
     pub oversize_total: LabeledMetric<IntCounter>,
-    /// Events of rows by the patterns of the filters that match them, in the order of the label values.
-    pub filter_pattern_events_total: Vec<IntCounter>,
+    /// Events of rows by the patterns of the filters that match them.
+    pub filter_pattern_events_total: IntCounterVec,
     /// Tables that were looked up in `information_schema`.
     pub schema_lookups_total: LabeledMetric<IntCounter>,
     /// Messages that the sink refused for good, quarantined.

@@ -64,7 +64,7 @@ pub(crate) async fn made(workload: &Workload) -> Outcome<Binlogs> {
     clippy::cast_sign_loss,
     reason = "a few million rows, times a small positive number"
 )]
-fn scaled(rows: u64) -> u64 {
+pub(crate) fn scaled(rows: u64) -> u64 {
     (rows as f64 * scale().clamp(0.0001, 1000.0)) as u64
 }
 

@@ -10,7 +10,8 @@
 //! cargo bench --bench bench -- latency                  COMMIT to receipt at given rates
 //! cargo bench --bench bench -- idle                     a minute in which nothing happens
 //! cargo bench --bench bench -- snapshot                 a table, beside mysqldump, SELECT * and Debezium; changes meanwhile
-//! cargo bench --bench bench -- relay [memory|drain]     messages opened and translated, and drained by the relay
+//! cargo bench --bench bench -- relay [memory|drain|flat|latency]   messages opened and translated, drained by the relay,
+//!                                                       its memory over 5 million rows, and the age of rows behind it
 //! cargo bench --bench bench -- peers [WORKLOAD...]      other readers of the same logs, where they were fetched
 //! ```
 //!

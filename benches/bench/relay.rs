@@ -1,9 +1,9 @@
 //! The relay: packed messages opened and translated on one core, and drained from a queue into a
-//! webhook, a MySQL copy and nowhere.
+//! webhook, a queue, a MySQL copy and nowhere, beside a consumer that polls one message at a time; its
+//! memory over many rows; and the age of rows when a webhook has answered.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
@@ -16,13 +16,16 @@ use binpulse::encode::opened::OpenedRows;
 use binpulse::encode::{
     Batch, Destination, FinalizeOptions, Finalizer, Format, Lane, LaneId, Origin, RowOptions,
 };
-use binpulse_demo::{Command, Folder, Mysqld, Streamer, standin_environment};
+use binpulse_demo::{
+    Aws, Command, Folder, Mysqld, Standin, Streamer, prepare, settings_for, standin_environment,
+};
 use binpulse_relay::open::{self, FetchError, Found, Limits, OpenMessage, Opened};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 use crate::aws::{Endpoint, REGION};
+use crate::latency::{self, Ages, Due};
 use crate::process::{Pid, thread_cpu};
 use crate::replay::binary;
 use crate::{Outcome, data, facts};
@@ -31,17 +34,33 @@ use crate::{Outcome, data, facts};
 const ROWS: u64 = 500;
 const MESSAGES: u64 = 200;
 const ROUNDS: u32 = 5;
+/// Messages whose rows are drained to see whether memory grows: five million rows.
+const FLAT_MESSAGES: u64 = 10_000;
+/// Rows a second of which the age is taken, for how long, and the seconds in front that do not count.
+const RATE: u64 = 1_000;
+const HELD: Duration = Duration::from_secs(15);
+const WARM_UP: Duration = Duration::from_secs(2);
+/// The queue that rows go to, where they go to one.
+const TARGET: &str = "target";
 /// Longest time that a drain may take.
 const DRAIN_MAX: Duration = Duration::from_mins(5);
 
 pub(crate) fn run(runtime: &Runtime, names: &[String]) -> Outcome {
     facts::print("relay", names)?;
     let bodies = bodies(MESSAGES)?;
-    if names.is_empty() || names.iter().any(|name| name == "memory") {
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|it| it == name);
+    if wanted("memory") {
         memory(runtime, &bodies)?;
     }
-    if names.is_empty() || names.iter().any(|name| name == "drain") {
+    if wanted("drain") {
         runtime.block_on(drains(&bodies))?;
+    }
+    if wanted("flat") {
+        let bodies = self::bodies(data::scaled(FLAT_MESSAGES).max(2))?;
+        runtime.block_on(drain("nowhere, 500 rows a request", &bodies, nowhere()))?;
+    }
+    if wanted("latency") {
+        runtime.block_on(ages())?;
     }
     Ok(())
 }
@@ -204,28 +223,17 @@ fn fastest(
 
 async fn drains(bodies: &[String]) -> Outcome {
     println!("the same rows drained from a queue on loopback by one relay process:");
-    let webhook = Receiver::start().await?;
-    let url = format!("http://127.0.0.1:{}/", webhook.port);
-    let of_webhook = |rows: &str| {
-        vec![
-            ("relay.to.kind", String::from("webhook")),
-            ("relay.to.url", url.clone()),
-            ("relay.to.rows", rows.to_owned()),
-            ("relay.to.secret", String::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
-            ("relay.to.concurrency", String::from("32")),
-            ("relay.egress.allow", String::from("127.0.0.0/8")),
-            ("relay.egress.ports", webhook.port.to_string()),
-            ("relay.egress.https_only", String::from("false")),
-        ]
-    };
-    drain(
-        "nowhere, 500 rows a request",
-        bodies,
-        vec![("relay.to.kind", String::from("null")), ("relay.to.rows", String::from("500"))],
-    )
-    .await?;
-    drain("a webhook, 500 rows a request", bodies, of_webhook("500")).await?;
-    drain("a webhook, 1 row a request", &bodies[..bodies.len() / 20], of_webhook("1")).await?;
+    let (webhook, few) = (Receiver::start().await?, &bodies[..bodies.len() / 20]);
+    drain("nowhere, 500 rows a request", bodies, nowhere()).await?;
+    drain("a webhook, 500 rows a request", bodies, webhook.settings("500")).await?;
+    drain("a webhook, 1 row a request", few, webhook.settings("1")).await?;
+    plain("a webhook, one after the other", few, &webhook).await?;
+    for rows in ["100", "1"] {
+        let to = [("relay.to.kind", "sqs"), ("relay.to.url", TARGET), ("relay.to.rows", rows)];
+        let to = to.map(|(key, value)| (key, value.to_owned())).to_vec();
+        let name = format!("a queue as JSON, {rows} rows a message");
+        drain(&name, if rows == "1" { few } else { bodies }, to).await?;
+    }
     let mysqld = Mysqld::start(&data::server()?, data::options()).await?;
     mysqld.execute(&["CREATE DATABASE relay", "SET PERSIST sync_binlog = 0"]).await?;
     drain(
@@ -242,8 +250,11 @@ async fn drains(bodies: &[String]) -> Outcome {
     Ok(())
 }
 
-async fn drain(name: &str, bodies: &[String], to: Vec<(&'static str, String)>) -> Outcome {
-    let endpoint = Endpoint::start().await;
+fn nowhere() -> Vec<(&'static str, String)> {
+    vec![("relay.to.kind", String::from("null")), ("relay.to.rows", String::from("500"))]
+}
+
+fn client(endpoint: &Endpoint) -> aws_sdk_sqs::Client {
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(endpoint.url())
@@ -251,18 +262,77 @@ async fn drain(name: &str, bodies: &[String], to: Vec<(&'static str, String)>) -
         .credentials_provider(Credentials::new("bench", "bench", None, None, "bench"))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
-    let client = aws_sdk_sqs::Client::from_conf(config);
+    aws_sdk_sqs::Client::from_conf(config)
+}
+
+/// A queue with these messages.
+async fn filled(client: &aws_sdk_sqs::Client, bodies: &[String]) -> Outcome<String> {
     let queue = client.create_queue().queue_name("bench").send().await?;
     let queue = queue.queue_url.ok_or("a queue has a URL")?;
     for body in bodies {
         client.send_message().queue_url(&queue).message_body(body).send().await?;
     }
+    Ok(queue)
+}
+
+/// A consumer as one writes it first: it polls one message, sends each of its rows, waits for each answer,
+/// and deletes the message.
+async fn plain(name: &str, bodies: &[String], webhook: &Receiver) -> Outcome {
+    let endpoint = Endpoint::start().await;
+    let client = client(&endpoint);
+    let queue = filled(&client, bodies).await?;
+    let (began, wanted) = (Instant::now(), bodies.len() as u64 * ROWS);
+    let mut stream = TcpStream::connect(("127.0.0.1", webhook.port)).await?;
+    stream.set_nodelay(true)?;
+    let (limits, mut out, mut answer, mut sent) = (Limits::default(), Vec::new(), [0; 256], 0);
+    let mut formatter = Formatter::new(FormatOptions::Binpulse);
+    while sent < wanted {
+        let polled = client.receive_message().queue_url(&queue).send().await?;
+        for message in polled.messages() {
+            let fetch = async |_: &open::Pointer, _| Err(FetchError::Gone(String::new()));
+            let body = message.body().unwrap_or_default();
+            let Found::Ours(OpenMessage { opened: Opened::Rows(batch), .. }) =
+                open::open(body, BTreeMap::new(), &limits, fetch).await?
+            else {
+                return Err("rows".into());
+            };
+            let rows = OpenedRows::new(batch, |_| None)?;
+            let (origin, mut buffer) = (Origin::of(rows.source(), "0"), RowBuffer::default());
+            for at in 0..rows.len() {
+                let transaction = rows.transaction(at).ok_or("its transaction")?;
+                let change = rows.change(at, &mut buffer).ok_or("a row")?;
+                out.clear();
+                let row = RowContext::new(&origin, rows.table(), transaction, &change);
+                formatter.row(&row, &mut out);
+                let head = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n", out.len());
+                stream.write_all(&[head.as_bytes(), &out].concat()).await?;
+                sent += u64::from(stream.read(&mut answer).await? > 0);
+            }
+            let receipt = message.receipt_handle().unwrap_or_default();
+            client.delete_message().queue_url(&queue).receipt_handle(receipt).send().await?;
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    println!(
+        "  {name:<36} {:>10.0} rows/s, {took:>6.1} s, without the relay",
+        float(wanted) / took
+    );
+    Ok(())
+}
+
+async fn drain(name: &str, bodies: &[String], to: Vec<(&'static str, String)>) -> Outcome {
+    let endpoint = Endpoint::start().await;
+    let client = client(&endpoint);
+    let queue = filled(&client, bodies).await?;
     let folder = Folder::create()?;
     let mut settings = to;
+    if let Some((_, url)) = settings.iter_mut().find(|(_, value)| value == TARGET) {
+        let target = client.create_queue().queue_name(TARGET).send().await?;
+        *url = target.queue_url.ok_or("a queue has a URL")?;
+    }
     settings.push(("relay.queue", queue));
     settings.push(("relay.state", format!("file:{}", folder.path().join("state").display())));
-    settings.push(("sns.region", REGION.to_owned()));
-    settings.push(("sns.endpoint_url", endpoint.url()));
+    settings.extend(at(&endpoint));
     let (began, wanted) = (Instant::now(), bodies.len() as u64 * ROWS);
     let relay = Streamer::start(Command {
         binary: binary(),
@@ -271,7 +341,10 @@ async fn drain(name: &str, bodies: &[String], to: Vec<(&'static str, String)>) -
         arguments: Vec::new(),
         environment: standin_environment(),
     })?;
+    let mut resident = Vec::new();
     loop {
+        let process = Pid::with_argument(relay.address());
+        resident.extend(process.map(|process| process.resident_kib().1));
         let delivered = relay.metric("binpulse_relay_rows_total", &["outcome=\"delivered\""]).await;
         if delivered.ok().flatten().is_some_and(|rows| rows >= float(wanted)) {
             break;
@@ -283,14 +356,93 @@ async fn drain(name: &str, bodies: &[String], to: Vec<(&'static str, String)>) -
     }
     let took = began.elapsed();
     let process = Pid::with_argument(relay.address()).ok_or("the relay is not to be found")?;
+    let half = resident.len() / 2;
+    let (first, second) = resident.split_at_mut(half);
     println!(
-        "  {name:<32} {:>10.0} rows/s, {:>6.1} s, {:>5.1} s of CPU, {} MiB at most",
+        "  {name:<36} {:>10.0} rows/s, {:>6.1} s, {:>5.1} s of CPU, {} MiB at most, medians of the halves {}, {}",
         float(wanted) / took.as_secs_f64(),
         took.as_secs_f64(),
         process.cpu().as_secs_f64(),
         process.resident_kib().0 >> 10,
+        median(first) >> 10,
+        median(second) >> 10,
     );
     Ok(())
+}
+
+fn median(kib: &mut [u64]) -> u64 {
+    kib.sort_unstable();
+    kib.get(kib.len() / 2).copied().unwrap_or_default()
+}
+
+/// From COMMIT through streamer, topic, queue and relay to the webhook's answer.
+async fn ages() -> Outcome {
+    println!("age of rows when the webhook has them, at {RATE} single-row transactions/s, ms:");
+    let mysqld = Mysqld::start(&data::server()?, data::options()).await?;
+    mysqld.execute(&["CREATE DATABASE bench", latency::TABLE]).await?;
+    prepare(&mysqld, &binary()).await?;
+    let endpoint = Endpoint::start().await;
+    // The region of the clients that subscribe.
+    Standin::REGION.clone_into(&mut endpoint.shared.store().region);
+    let arn = endpoint.topic("bench", &[("MaximumMessageSize", "262144")]);
+    let queue = Aws::at(&endpoint.url()).subscribe_queue(&arn, "relay", &[]).await?;
+    let mut settings = settings_for(&mysqld);
+    settings.push(("sns.topic", arn.to_string()));
+    settings.extend(at(&endpoint));
+    let start = |command: &str, settings| {
+        Streamer::start(Command {
+            binary: binary(),
+            command: command.to_owned(),
+            settings,
+            arguments: Vec::new(),
+            environment: standin_environment(),
+        })
+    };
+    let mut streamer = start("run", settings)?;
+    streamer.until_ready(Duration::from_mins(1)).await?;
+    let (folder, webhook) = (Folder::create()?, Receiver::start().await?);
+    let of_relay = |rows: &str| {
+        let mut settings = webhook.settings(rows);
+        let state = format!("file:{}", folder.path().join("state").display());
+        settings.extend([("relay.queue", queue.clone()), ("relay.state", state)]);
+        settings.extend(at(&endpoint));
+        settings
+    };
+    let (mut id, mut relay) = (0, None);
+    for rows in ["1", "100"] {
+        drop(relay.take());
+        let process = relay.insert(start("relay", of_relay(rows))?);
+        latency::hold(&mysqld, RATE, WARM_UP, Due::Untold, &mut id).await?;
+        drop(latency::take(&webhook.ages));
+        let before = id;
+        latency::hold(&mysqld, RATE, HELD, Due::Told, &mut id).await?;
+        let (wanted, give_up) = (usize::try_from(id - before)?, Instant::now() + DRAIN_MAX);
+        let count = || locked(&webhook.ages).since_due.len();
+        while count() < wanted {
+            if Instant::now() > give_up {
+                return Err(format!("{} of {wanted}: {}", count(), process.log_tail()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let Ages { since_commit, since_due } = latency::take(&webhook.ages);
+        for (since, ages) in [("commit", since_commit), ("due", since_due)] {
+            let [p50, p99, p999] = [500, 990, 999].map(|part| latency::part(&ages, part));
+            println!(
+                "  up to {rows:>3} rows a request, since {since:<6} p50 {p50:>7.1}, p99 {p99:>7.1}, p99.9 {p999:>7.1}"
+            );
+        }
+    }
+    streamer.stop().await?;
+    Ok(())
+}
+
+fn at(endpoint: &Endpoint) -> [(&'static str, String); 2] {
+    let region = endpoint.shared.store().region.clone();
+    [("sns.region", region), ("sns.endpoint_url", endpoint.url())]
+}
+
+fn locked(ages: &Mutex<Ages>) -> std::sync::MutexGuard<'_, Ages> {
+    ages.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Exact for all numbers here.
@@ -298,26 +450,42 @@ fn float(number: u64) -> f64 {
     u32::try_from(number).map_or(f64::INFINITY, f64::from)
 }
 
-/// A webhook that answers 204 to everything.
+/// A webhook that answers 204 to everything, and notes how old rows are that tell when they were due.
 struct Receiver {
     port: u16,
+    ages: Arc<Mutex<Ages>>,
 }
 
 impl Receiver {
     async fn start() -> Outcome<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
-        let requests = Arc::new(AtomicU64::new(0));
+        let ages: Arc<Mutex<Ages>> = Arc::default();
+        let shared = Arc::clone(&ages);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, Arc::clone(&requests)));
+                tokio::spawn(answer(stream, Arc::clone(&shared)));
             }
         });
-        Ok(Self { port })
+        Ok(Self { port, ages })
+    }
+
+    /// Settings of a relay that delivers to it.
+    fn settings(&self, rows: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("relay.to.kind", String::from("webhook")),
+            ("relay.to.url", format!("http://127.0.0.1:{}/", self.port)),
+            ("relay.to.rows", rows.to_owned()),
+            ("relay.to.secret", String::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
+            ("relay.to.concurrency", String::from("32")),
+            ("relay.egress.allow", String::from("127.0.0.0/8")),
+            ("relay.egress.ports", self.port.to_string()),
+            ("relay.egress.https_only", String::from("false")),
+        ]
     }
 }
 
-async fn answer(mut stream: TcpStream, requests: Arc<AtomicU64>) -> Option<()> {
+async fn answer(mut stream: TcpStream, ages: Arc<Mutex<Ages>>) -> Option<()> {
     let mut bytes = Vec::new();
     loop {
         let head = loop {
@@ -336,8 +504,27 @@ async fn answer(mut stream: TcpStream, requests: Arc<AtomicU64>) -> Option<()> {
                 return None;
             }
         }
-        bytes.drain(..whole);
-        requests.fetch_add(1, Ordering::Relaxed);
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.ok()?;
+        note(bytes.get(head..whole)?, &ages);
+        bytes.drain(..whole);
+    }
+}
+
+/// Notes the ages of rows that tell when they were due; others are not looked at closer.
+fn note(body: &[u8], ages: &Mutex<Ages>) {
+    let at_us = chrono::Utc::now().timestamp_micros();
+    if !body.windows(6).any(|part| part == b"due_us") {
+        return;
+    }
+    let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    for row in document["data"].as_array().into_iter().flatten() {
+        let due_us = row["after"]["due_us"].as_i64().unwrap_or_default();
+        let committed = row["committed_at"].as_str().and_then(|text| text.parse().ok());
+        if let (1.., Some(committed)) = (due_us, committed) {
+            let committed: chrono::DateTime<chrono::Utc> = committed;
+            let mut ages = locked(ages);
+            ages.since_due.push(at_us - due_us);
+            ages.since_commit.push(at_us - committed.timestamp_micros());
+        }
     }
 }

@@ -41,6 +41,17 @@ pub fn call(store: &mut Store, base: &str, action: &str, input: &Value, now: Ins
             Ok(json!({}))
         }
         "SendMessage" => send(store, input, now),
+        "SendMessageBatch" => {
+            let entries = input["Entries"].as_array().cloned().unwrap_or_default();
+            let mut sent = Vec::new();
+            for mut entry in entries {
+                entry["QueueUrl"] = input["QueueUrl"].clone();
+                let mut answer = send(store, &entry, now)?;
+                answer["Id"] = entry["Id"].clone();
+                sent.push(answer);
+            }
+            Ok(json!({"Successful": sent, "Failed": []}))
+        }
         "ReceiveMessage" => receive(store, input, now),
         "DeleteMessage" => {
             let receipt = text(input, "ReceiptHandle")?;

@@ -86,6 +86,21 @@ impl Signals {
     }
 }
 
+/// SIGHUP: the settings are to be read again. To be created before anything that takes long.
+pub struct Hangups(tokio::signal::unix::Signal);
+
+impl Hangups {
+    /// Takes the signal over. From here on the process does not end by it.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// SIGXFSZ, which ends a process that writes beyond its file-size limit unless somebody takes it.
 const FILE_SIZE: i32 = 25;
 

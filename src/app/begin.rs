@@ -10,6 +10,7 @@ use crate::checkpoint::table::TableConfig;
 use crate::checkpoint::{self, Checkpoint, FileStore, Store, TableStore};
 use crate::control::Saved;
 use crate::encode::Lane;
+use crate::filter::Versions;
 use crate::freshness::schema;
 use crate::mysql::SharedHost;
 use crate::platform;
@@ -74,6 +75,7 @@ pub(super) async fn begin(
         };
         // What an operator holds back stays so; its rows have other numbers.
         Saved::forget_lanes(&mut checkpoint.snapshot);
+        Versions::begin_epoch(&mut checkpoint.snapshot);
         store.begin(&checkpoint).await?;
         return Ok(checkpoint);
     }

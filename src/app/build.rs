@@ -10,10 +10,11 @@ use super::follow::{self, Follow};
 use super::freshness::spawn_freshness;
 use super::history::History;
 use super::lease::Lease;
-use super::monitoring::{Monitoring, SIDE_GRACE};
+use super::monitoring::{Controls, Monitoring, SIDE_GRACE};
 use super::plan::Plan;
 use super::previous_run;
 use super::release;
+use super::reload::{Reloading, as_it_stands};
 use super::replay;
 use super::sink::{AnySink, SETTLEMENTS_MAX, claims};
 use super::snapshot::Snapshots;
@@ -24,9 +25,11 @@ use super::stream::{Stream, StreamContext};
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::{Outcome, Unavailable};
 use crate::aws;
+use crate::change::Position;
 use crate::checkpoint::{Checkpoint, Saving};
 use crate::control::{Control, Desk, Saved};
 use crate::encode::Origin;
+use crate::filter::{Since, Versions};
 use crate::freshness::FreshnessState;
 use crate::freshness::watch::Watch;
 use crate::mysql::SharedHost;
@@ -37,6 +40,7 @@ use crate::platform;
 use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{self, Intake, Permit, Settlement};
+use crate::source::resume::Resolved;
 use crate::telemetry::Metrics;
 
 /// Runs the stream until `stop` is cancelled or it can't continue.
@@ -131,6 +135,8 @@ struct Beside {
     replay: Arc<replay::Control>,
     /// What is held back.
     held: Arc<Desk>,
+    /// Settings that are read again.
+    reloading: Reloading,
     /// Whether any of them may publish.
     permit: Permit,
 }
@@ -155,6 +161,8 @@ impl Beside {
             let (plan, held, metrics, freshness) = of.clone();
             release::run(plan, held, metrics, freshness, permit.clone(), stop)
         });
+        let reloading = self.reloading;
+        supervisor.keep(Task::Reload, ours, move |stop| reloading.clone().run(stop));
         let mut snapshots = self.snapshots;
         supervisor.keep(Task::Snapshot, ours, move |stop| snapshots.run(stop));
         if let Some(lead) = self.lead {
@@ -171,10 +179,11 @@ impl App {
         lease: &Lease,
     ) -> Result<Self, Unavailable> {
         let Opening { shared, sink, topics, quarantine, store, source, checkpoint } = opening;
-        let plan = source.plan(plan);
+        let plan = source.plan(&as_it_stands(plan));
         monitoring.findings.cataloged(&source.catalog);
         let (feed, intake) = monitoring.to_sink;
-        let (state, metrics) = (monitoring.state, monitoring.metrics);
+        let (state, metrics, controls) =
+            (monitoring.state, monitoring.metrics, monitoring.controls);
         state.update(|inner| inner.epoch = checkpoint.epoch);
         monitoring.hosts.stream_is_at(source.source.host(source.host)?);
         let body_bytes_max = topics.common_bytes_max() / 20 * 19;
@@ -183,18 +192,18 @@ impl App {
         let (noted, finalizing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let gauge = feed.gauge().clone();
-        let finalizing = finalizing(&plan, &shared, &origin, monitoring.controls.digests)?;
+        let finalizing = finalizing(&plan, &shared, &origin, controls.digests.clone())?;
         spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
-        let (shown, of) =
-            ((monitoring.controls.snapshot, Arc::clone(&metrics)), (state.clone(), gauge.clone()));
+        let shown = (Arc::clone(&controls.snapshot), Arc::clone(&metrics));
+        let of = (state.clone(), gauge.clone(), controls.reloader.filters());
         let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, shown, of)?;
         let in_canaries =
             (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
         let mut flow =
-            flow(&plan, &checkpoint, &source, body_bytes_max, in_canaries, snapshots.attempt());
-        let (held, replay) = (monitoring.controls.held, monitoring.controls.replay);
-        hold(&held, &mut flow, &checkpoint)?;
+            flow(&plan, &checkpoint, &source, body_bytes_max, in_canaries, snapshots.attempt())?;
+        let Controls { held, replay, reloader, .. } = controls;
+        restore(&mut flow, &plan, &held, (&checkpoint, end_of_log(&source.resolved)))?;
         let pipeline = Pipeline::new(Parts {
             flow,
             batches,
@@ -210,6 +219,7 @@ impl App {
             snapshot: Some(asked),
             controls: Some(Arc::clone(&held)),
         });
+        let reloading = Reloading::begin(&plan, reloader, &held, (&monitoring.findings, &state));
         let (lead, leads_to) = follow::way(source.host);
         let lead = Follow::if_sought(&plan, &state, &monitoring.watch.view, lead);
         let context = StreamContext {
@@ -235,7 +245,7 @@ impl App {
             instance: monitoring.instance,
             settled,
             watch: monitoring.watch,
-            beside: Beside { lead, snapshots, replay, held, permit: lease.permit() },
+            beside: Beside { lead, snapshots, replay, held, reloading, permit: lease.permit() },
             host: monitoring.hosts.written_to,
             freshness_tasks: monitoring.freshness_tasks,
             supervisor: monitoring.supervisor,
@@ -358,16 +368,39 @@ fn spawn_sink(
     }));
 }
 
-/// Continues to hold back what the checkpoint says is held back.
-fn hold(desk: &Desk, flow: &mut Flow, checkpoint: &Checkpoint) -> Result<(), Unavailable> {
+/// Continues with the filters of the checkpoint, and with what an operator holds back.
+fn restore(
+    flow: &mut Flow,
+    plan: &Plan,
+    desk: &Desk,
+    (checkpoint, end): (&Checkpoint, Since),
+) -> Result<(), Unavailable> {
+    let versions = Versions::read(&checkpoint.snapshot)?;
+    flow.restore_filters(versions, &plan.filter, (platform::wall_us(), end))?;
     let saved = Saved::read(&checkpoint.snapshot)?;
     for control in &saved.controls {
         let Control { pattern, reason, by, .. } = control;
         tracing::warn!(pattern, reason, by, "control: rows of these tables are still held back");
     }
     desk.open(&saved.controls);
-    flow.restore_held(saved, platform::now());
+    flow.restore_held(saved, platform::now())?;
     Ok(())
+}
+
+/// Where the source's log ended when the stream was resolved.
+fn end_of_log(resolved: &Resolved) -> Since {
+    let facts = &resolved.facts;
+    let mut gtids = facts.gtid_executed.clone();
+    // Some of these may be on the stream already.
+    gtids.union(&facts.gtid_owned);
+    let newest = facts.binlogs.as_ref().ok().and_then(|files| files.last());
+    let position = newest.map(|file| Position::new(file.name.as_str(), file.bytes));
+    Since {
+        server: resolved.server.clone(),
+        gtids,
+        maria: facts.maria_position.clone(),
+        position: position.unwrap_or_default(),
+    }
 }
 
 /// Where the stream comes from, as messages say it.

@@ -159,8 +159,8 @@ impl CatalogReader<'_> {
         Ok(rows.iter().filter_map(|row| Some((row.text(0)?, row.text(1)?))).collect())
     }
 
-    /// Tables that the filters exclude and by which published ones may change. A statement-based
-    /// change of one has no row in the log. Which triggers there are is shown to those only who may
+    /// Tables by which others may change. A statement-based change of one that the filters exclude has no
+    /// row in the log. Which triggers there are is shown to those only who may
     /// make some.
     async fn indirect(&mut self) -> Result<Indirect, Error> {
         let mut found = Indirect {
@@ -180,10 +180,7 @@ impl CatalogReader<'_> {
             );
             let rows = self.session.query(&sql).await?;
             found.is_complete &= rows.len() <= TABLES_MAX;
-            let names = rows.iter().filter_map(|row| Some((row.text(0)?, row.text(1)?)));
-            found
-                .names
-                .extend(names.filter(|(database, table)| !self.plan.filter.wants(database, table)));
+            found.names.extend(rows.iter().filter_map(|row| Some((row.text(0)?, row.text(1)?))));
         }
         Ok(found)
     }

@@ -8,6 +8,7 @@ use super::freshness::round_trips;
 use super::label_values::label_values;
 use super::lease::Lease;
 use super::maintenance::Maintenance;
+use super::monitoring::Controls;
 use super::plan::Plan;
 use super::scrape_sources::ScrapedParts;
 use super::state::State;
@@ -42,9 +43,8 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
         view: &view,
         findings: &findings,
         maintenance: &maintenance,
-        snapshot: &Arc::default(),
-        held: &Arc::default(),
         lease: &Lease::new(plan).control(),
+        controls: &Controls::new(plan),
     };
     let mut sources = parts.sources(plan);
     let held = controls::families(&Arc::default(), &freshness_state).map(|family| family.name);

@@ -56,6 +56,15 @@ impl Findings {
         Self { inner: Arc::new(Mutex::new(inner)), asked: Arc::default() }
     }
 
+    /// These filters are in force from here on.
+    pub(super) fn filter_is(&self, filter: filter::Config) {
+        let mut inner = self.lock();
+        inner.filter = filter;
+        inner.asks += 1;
+        drop(inner);
+        self.asked.notify_one();
+    }
+
     /// The filters were held against the source's tables.
     pub(super) fn cataloged(&self, catalog: &Catalog) {
         catalog.findings.iter().for_each(log);

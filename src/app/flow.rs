@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::freshness::path::Marks;
 use crate::freshness::{Nonces, Recogniser, WatermarkProvider};
 use crate::pack::{self, Packer, Sequences};
-use crate::pipeline::{ControlMessages, Flow, FlowConfig, OwnRows, Window};
+use crate::pipeline::{ControlMessages, Error, Flow, FlowConfig, OwnRows, Window};
 
 /// Continues from `checkpoint`; messages may grow to `body_bytes_max` while publishing is behind,
 /// and canaries carry the `watermark`, and their nonce. Parts of snapshots are of this `attempt`.
@@ -21,7 +21,7 @@ pub(super) fn flow(
     body_bytes_max: usize,
     (watermark, nonces): (WatermarkProvider, Nonces),
     attempt: u32,
-) -> Flow {
+) -> Result<Flow, Error> {
     let config = FlowConfig {
         schema_changes: plan.schema_changes,
         window: Window::from(opened.resolved.skip_until_us, opened.resolved.skip_until.clone()),
@@ -34,9 +34,9 @@ pub(super) fn flow(
     };
     let mut pack = plan.pack.clone();
     pack.attempt = attempt;
-    let mut flow = configured(plan, pack, checkpoint, config, body_bytes_max, watermark);
+    let mut flow = configured(plan, pack, checkpoint, config, body_bytes_max, watermark)?;
     flow.know(opened.catalog.indirect.clone());
-    flow
+    Ok(flow)
 }
 
 /// The same, however rows are to be treated.
@@ -47,7 +47,7 @@ pub(super) fn configured(
     config: FlowConfig,
     body_bytes_max: usize,
     watermark: WatermarkProvider,
-) -> Flow {
+) -> Result<Flow, Error> {
     pack.body_bytes_max = body_bytes_max;
     let sequences =
         Sequences::restored(checkpoint.lanes.iter().map(|(key, next)| (Arc::clone(key), *next)));
@@ -68,7 +68,8 @@ pub(super) fn configured(
         Tracker::new(checkpoint),
     );
     flow.compare_names(plan.filter.names);
-    flow
+    flow.filter_as(plan.filter_versions.clone(), &plan.filter)?;
+    Ok(flow)
 }
 
 /// In front of the stream's first event. Prepared transactions that outgrow memory go to a file beside

@@ -37,6 +37,7 @@ mod probe;
 mod recorder;
 mod relay;
 mod release;
+mod reload;
 mod replay;
 mod scrape_sources;
 pub mod send;

@@ -16,6 +16,7 @@ use super::maintenance::Maintenance;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
 use super::recorder::Recorder;
+use super::reload::Reloader;
 use super::replay;
 use super::scrape_sources::ScrapedParts;
 use super::shadow;
@@ -65,6 +66,7 @@ pub(super) struct Monitoring {
 }
 
 /// Where what is asked for by HTTP arrives, and what is shown of it.
+#[derive(Clone)]
 pub(super) struct Controls {
     pub(super) snapshot: Arc<snapshot::Control>,
     pub(super) replay: Arc<replay::Control>,
@@ -73,6 +75,22 @@ pub(super) struct Controls {
     /// What `/readyz` tells.
     pub(super) readiness: Readiness,
     pub(super) held: Arc<Desk>,
+    pub(super) reloader: Arc<Reloader>,
+}
+
+impl Controls {
+    /// Of a plan that is about to be run.
+    pub(super) fn new(plan: &Plan) -> Self {
+        let snapshot = Arc::<snapshot::Control>::default();
+        Self {
+            reloader: Arc::new(Reloader::new(plan, Arc::clone(&snapshot))),
+            snapshot,
+            replay: Arc::default(),
+            digests: plan.shadow.digests.then(Arc::default),
+            readiness: Readiness::default(),
+            held: Arc::default(),
+        }
+    }
 }
 
 /// Servers that are spoken to beside the stream.
@@ -137,14 +155,12 @@ impl Monitoring {
             FreshnessState::new(round_trips(plan, &instance), reporter.clone(), move |progress| {
                 told.streamed(progress.unnamed.as_deref());
             });
-        let (loops, readiness) = (Loops::default(), Readiness::default());
+        let (loops, controls) = (Loops::default(), Controls::new(plan));
         let beat = loops.register("verdict", LOOP_PAUSE_MAX);
         let watch = Watch::start(parameters(plan)?, observations, beat)?;
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
         let maintenance = Maintenance::new(plan.freshness.consumers(), freshness_state.clone());
-        let snapshot = Arc::<snapshot::Control>::default();
-        let (replay, held) = (Arc::<replay::Control>::default(), Arc::<Desk>::default());
         let scraped = ScrapedParts {
             state: &state,
             freshness_state: &freshness_state,
@@ -154,9 +170,8 @@ impl Monitoring {
             view: &watch.view,
             findings: &findings,
             maintenance: &maintenance,
-            snapshot: &snapshot,
-            held: &held,
             lease: &lease,
+            controls: &controls,
         };
         let metrics = Arc::new(Metrics::new(&label_values(plan), scraped.sources(plan))?);
         freshness_state.count_in(Arc::clone(&metrics));
@@ -172,15 +187,11 @@ impl Monitoring {
             findings: findings.clone(),
             view: watch.view.clone(),
             maintenance,
-            snapshot: Arc::clone(&snapshot),
-            replay: Arc::clone(&replay),
             lease,
-            held: Arc::clone(&held),
+            controls: controls.clone(),
             started: platform::now(),
         });
-        let digests = plan.shadow.digests.then(Arc::default);
-        let lives = (loops.clone(), readiness.clone());
-        let http = serve(plan, desk, &hosts.written_to, lives, digests.clone()).await?;
+        let http = serve(plan, desk, &hosts.written_to, loops.clone()).await?;
         let freshness_tasks = TaskGroup::new("freshness");
         let supervisor = Supervisor::new(&freshness_tasks.tasks, &loops, &metrics);
         let monitoring = Self {
@@ -198,19 +209,19 @@ impl Monitoring {
             to_sink: (feed, intake),
             freshness_tasks,
             supervisor,
-            controls: Controls { snapshot, replay, held, digests, readiness: readiness.clone() },
+            controls,
             http,
         };
-        monitoring.start_probes(plan, readiness)?;
+        monitoring.start_probes(plan)?;
         Ok(monitoring)
     }
 
     /// Starts what looks at the source, and what samples ourselves.
-    fn start_probes(&self, plan: &Plan, readiness: Readiness) -> Result<(), Unavailable> {
+    fn start_probes(&self, plan: &Plan) -> Result<(), Unavailable> {
         let sampler = Sampler {
             freshness_state: Arc::clone(&self.freshness_state),
             metrics: Arc::clone(&self.metrics),
-            readiness,
+            readiness: self.controls.readiness.clone(),
             health: Arc::clone(&self.health),
             liveness: self.liveness.clone(),
             reporter: self.reporter.clone(),
@@ -259,15 +270,13 @@ async fn serve(
     plan: &Plan,
     desk: Arc<StatusBuilder>,
     written_to: &SharedHost,
-    (loops, readiness): (Loops, Readiness),
-    digests: Option<Arc<LaneDigests>>,
+    loops: Loops,
 ) -> Result<TaskGroup, Unavailable> {
     let metrics = Arc::clone(&desk.metrics);
+    let controls = desk.controls.clone();
     let switch = Arc::new(Switches {
         maintenance: Arc::clone(&desk.maintenance),
-        snapshot: Arc::clone(&desk.snapshot),
-        replay: Arc::clone(&desk.replay),
-        controls: Arc::clone(&desk.held),
+        controls: controls.clone(),
         state: desk.state.clone(),
         lease: desk.lease.clone(),
     });
@@ -277,7 +286,7 @@ async fn serve(
         let document = move || serde_json::to_value(shown.status());
         machine.shows(Box::new(move || document().unwrap_or_default()));
     }
-    let digests = digests.map(|digests| shadow::endpoint(plan, digests));
+    let digests = controls.digests.map(|digests| shadow::endpoint(plan, digests));
     let recorder = Recorder::new(plan, written_to);
     let status = Arc::clone(&desk);
     let status = Box::new(move || status.status());
@@ -285,9 +294,16 @@ async fn serve(
     let history = Box::new(move || shown.document());
     let http = TaskGroup::new("http");
     let supervisor = Supervisor::new(&http.tasks, &loops, &metrics);
-    let hidden = plan.hidden.clone();
-    let endpoints =
-        Endpoints { metrics, loops, readiness, status, history, switch, digests, hidden };
+    let endpoints = Endpoints {
+        metrics,
+        loops,
+        readiness: controls.readiness,
+        status,
+        history,
+        switch,
+        digests,
+        hidden: plan.hidden.clone(),
+    };
     let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;
     let bound =

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::findings::Findings;
 use super::maintenance::Maintenance;
+use super::monitoring::Controls;
 use super::plan::Plan;
 use super::state::{Phase, State};
 use super::{controls, echo, lease, paths};
-use crate::control::Desk;
 use crate::freshness::watch::{self, Shared};
 use crate::freshness::{FreshnessState, Stage};
 use crate::sink::Health;
@@ -29,9 +29,8 @@ pub(super) struct ScrapedParts<'a> {
     pub(super) view: &'a Shared,
     pub(super) findings: &'a Findings,
     pub(super) maintenance: &'a Arc<Maintenance>,
-    pub(super) snapshot: &'a Arc<Control>,
-    pub(super) held: &'a Arc<Desk>,
     pub(super) lease: &'a lease::Control,
+    pub(super) controls: &'a Controls,
 }
 
 impl ScrapedParts<'_> {
@@ -46,10 +45,11 @@ impl ScrapedParts<'_> {
         more.push(self.findings.family());
         more.push(self.maintenance.family());
         more.extend(paths::families(plan, freshness_state));
-        more.extend(snapshot(self.snapshot));
-        more.extend(controls::families(self.held, freshness_state));
+        more.extend(snapshot(&self.controls.snapshot));
+        more.extend(controls::families(&self.controls.held, freshness_state));
         more.push(echo::family(plan, freshness_state));
         more.extend(self.lease.families());
+        more.extend(self.controls.reloader.families());
         sources
     }
 }

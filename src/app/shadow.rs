@@ -77,7 +77,7 @@ fn shadow_of(mut plan: Plan, file: &Path, name: String) -> Plan {
 
 /// What `GET /digests` shows.
 pub(super) fn endpoint(plan: &Plan, digests: Arc<LaneDigests>) -> Document {
-    let (stream, shown) = (plan.stream.clone(), &plan.shown["message.format"]);
-    let format = shown.as_str().unwrap_or_default().to_owned();
+    let format = plan.settings.values.text_opt("message.format").unwrap_or_default();
+    let (stream, format) = (plan.stream.clone(), format.to_owned());
     Box::new(move || Answer::json(&digests.document(&stream, &format)))
 }

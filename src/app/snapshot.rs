@@ -9,10 +9,14 @@ use super::patience::random;
 use super::plan::Plan;
 use super::state::State;
 use crate::checkpoint::Checkpoint;
+use crate::filter;
 use crate::platform;
 use crate::sink::intake::QueueGauge;
 use crate::snapshot::{Ask, Config, Control, Limits, Progress, Request, Worker};
 use crate::telemetry::Metrics;
+
+/// The filters in force.
+type Filters = Arc<dyn Fn() -> filter::Config + Send + Sync>;
 
 /// Asks of the reader that wait for the loop.
 const ASKS_MAX: usize = 16;
@@ -35,7 +39,7 @@ impl Snapshots {
         plan: &Plan,
         checkpoint: &Checkpoint,
         (control, metrics): (Arc<Control>, Arc<Metrics>),
-        (state, gauge): (State, QueueGauge),
+        of: (State, QueueGauge, Filters),
     ) -> Result<(Self, mpsc::Receiver<Ask>), super::Unavailable> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let mut saved = Progress::saved(&checkpoint.snapshot)?;
@@ -50,7 +54,7 @@ impl Snapshots {
         let on_start = plan.snapshot.on_start && Progress::is_owed(&checkpoint.snapshot);
         let everything = || Request { tables: vec!["*.*".to_owned()], ..Request::default() };
         let snapshots = Self {
-            config: config(plan, attempt, state, gauge),
+            config: config(plan, attempt, of),
             control,
             metrics,
             asks,
@@ -80,13 +84,14 @@ impl Snapshots {
     }
 }
 
-fn config(plan: &Plan, attempt: u32, state: State, gauge: QueueGauge) -> Config {
+fn config(plan: &Plan, attempt: u32, of: (State, QueueGauge, Filters)) -> Config {
+    let (state, gauge, filter) = of;
     let snapshot = &plan.snapshot;
     Config {
         source: plan.source.clone(),
         stream_at: Arc::new(move || state.read().identity.map(|identity| identity.host)),
         read_from: snapshot.host.clone(),
-        filter: plan.filter.clone(),
+        filter,
         own_database: plan.freshness.schema.as_str().to_owned(),
         attempt,
         format: plan.pack.format,

@@ -14,7 +14,7 @@ use crate::freshness::watch::Reporter;
 use crate::freshness::{Observation, StreamFailure};
 use crate::mysql::Session;
 use crate::platform;
-use crate::source::preflight::{self, Demands, Severity};
+use crate::source::preflight::{self, Demands, Facts, Severity};
 use crate::source::resume::{self, Resolved, Saved, Wanted};
 use crate::source::{self, Recovery, Start};
 
@@ -159,6 +159,17 @@ pub(super) fn demands(plan: &Plan) -> Demands {
     }
 }
 
+/// What a server says of itself, and of the tables that the filters name.
+pub(super) async fn look(plan: &Plan, host: usize) -> Result<(Facts, Catalog), source::Error> {
+    let mut session = Session::connect(&plan.source.session(host)?).await?;
+    let facts = preflight::collect(&mut session).await?;
+    let mut own = plan.clone();
+    own.compare_names(facts.name_case());
+    let catalog = catalog::read(&mut session, &facts, &own).await;
+    session.close().await;
+    Ok((facts, catalog))
+}
+
 /// Judges the source and resolves where to begin, once: on the primary, or else on the first host that
 /// has what comes next.
 pub(super) async fn checked(
@@ -169,13 +180,7 @@ pub(super) async fn checked(
     let (host, resolved) =
         resume::resolve_any(&plan.source, find(plan).await.first(), wanted).await?;
     history.is_held_by(plan.source.host(host)?).await?;
-    let mut session =
-        Session::connect(&plan.source.session(host)?).await.map_err(source::Error::from)?;
-    let facts = preflight::collect(&mut session).await.map_err(source::Error::from)?;
-    let mut own = plan.clone();
-    own.compare_names(facts.name_case());
-    let catalog = catalog::read(&mut session, &facts, &own).await;
-    session.close().await;
+    let (facts, catalog) = look(plan, host).await?;
     let demands = demands(plan);
     let mut refused = Vec::new();
     for finding in preflight::evaluate(&facts, &demands).iter().chain(&catalog.findings) {

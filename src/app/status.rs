@@ -8,11 +8,10 @@ use super::controls;
 use super::findings::Findings;
 use super::lease;
 use super::maintenance::Maintenance;
+use super::monitoring::Controls;
 use super::paths;
 use super::plan::{PathRoute, Plan};
-use super::replay;
 use super::state::{Phase, State};
-use crate::control::Desk;
 use crate::freshness::echo::Fate;
 use crate::freshness::round_trips::{Canaries, Failure, RoundTrip};
 use crate::freshness::verdict::{Condition, Known, Reason, words};
@@ -21,7 +20,6 @@ use crate::freshness::{FreshnessState, RoundTrips};
 use crate::platform;
 use crate::sink::Health;
 use crate::sink::intake::QueueGauge;
-use crate::snapshot;
 use crate::source::Liveness;
 use crate::telemetry::status::{
     self, Canary, Checkpoint, Consumer, Path, Probe, Sink, Source, Status, Verdict,
@@ -43,10 +41,8 @@ pub(super) struct StatusBuilder {
     pub(super) findings: Findings,
     pub(super) view: Shared,
     pub(super) maintenance: Arc<Maintenance>,
-    pub(super) snapshot: Arc<snapshot::Control>,
-    pub(super) replay: Arc<replay::Control>,
     pub(super) lease: lease::Control,
-    pub(super) held: Arc<Desk>,
+    pub(super) controls: Controls,
     pub(super) started: Instant,
 }
 
@@ -93,10 +89,11 @@ impl StatusSource for StatusBuilder {
             sink: self.sink(now),
             checkpoint: self.checkpoint(now, state.epoch),
             lease: self.lease.shown(now),
-            snapshot: self.snapshot.status().map(|status| status.at(platform::wall_us())),
-            replay: self.replay.status(),
-            controls: controls::shown(&self.held, &self.freshness_state),
-            config: self.plan.shown.clone(),
+            snapshot: self.controls.snapshot.status().map(|status| status.at(platform::wall_us())),
+            replay: self.controls.replay.status(),
+            controls: controls::shown(&self.controls.held, &self.freshness_state),
+            reload: self.controls.reloader.status(now),
+            config: self.controls.reloader.shown(),
             next: NextSteps::default(),
             surroundings: Surroundings {
                 now_us: platform::wall_us(),

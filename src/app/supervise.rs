@@ -57,12 +57,14 @@ pub(super) enum Task {
     Lease,
     /// Sends rows that were held back.
     Release,
+    /// Brings settings into force that were read again.
+    Reload,
     /// Records the history of the verdict.
     History,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::HeartbeatWriter,
         Self::CanaryWriter,
         Self::CanaryPathWriter,
@@ -76,6 +78,7 @@ impl Task {
         Self::Replay,
         Self::Lease,
         Self::Release,
+        Self::Reload,
         Self::History,
     ];
 
@@ -95,6 +98,7 @@ impl Task {
             Self::Replay => "replay",
             Self::Lease => "lease",
             Self::Release => "release",
+            Self::Reload => "reload",
             Self::History => "history",
         }
     }

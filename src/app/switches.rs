@@ -5,19 +5,15 @@ use std::time::Duration;
 
 use super::lease;
 use super::maintenance::Maintenance;
-use super::replay;
+use super::monitoring::Controls;
 use super::state::State;
-use crate::control;
 use crate::platform;
-use crate::snapshot;
 use crate::telemetry::http::{ReplayRefused, Switch};
 
 /// Who takes what arrives by POST.
 pub(super) struct Switches {
     pub(super) maintenance: Arc<Maintenance>,
-    pub(super) snapshot: Arc<snapshot::Control>,
-    pub(super) replay: Arc<replay::Control>,
-    pub(super) controls: Arc<control::Desk>,
+    pub(super) controls: Controls,
     pub(super) state: State,
     pub(super) lease: lease::Control,
 }
@@ -30,7 +26,7 @@ impl Switch for Switches {
     fn snapshot(&self, command: &str) -> Result<String, String> {
         let command = serde_json::from_str(command)
             .map_err(|error| format!("no command for a snapshot: {error}"))?;
-        self.snapshot.command(command)
+        self.controls.snapshot.command(command)
     }
 
     fn yields(&self) -> Result<String, String> {
@@ -38,12 +34,16 @@ impl Switch for Switches {
     }
 
     fn replay(&self, command: &str) -> Result<String, ReplayRefused> {
-        self.replay.command(command, self.state.read().epoch)
+        self.controls.replay.command(command, self.state.read().epoch)
     }
 
     fn control(&self, command: &str) -> Result<String, String> {
         let command = serde_json::from_str(command)
             .map_err(|error| format!("no command for a control: {error}"))?;
-        self.controls.command(&command, platform::wall_us())
+        self.controls.held.command(&command, platform::wall_us())
+    }
+
+    fn reload(&self, check: bool) -> Result<String, String> {
+        self.controls.reloader.command(check)
     }
 }

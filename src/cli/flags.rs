@@ -162,7 +162,7 @@ fn shown(loaded: Result<Values, Vec<config::Error>>) -> Option<Values> {
     }
 }
 
-/// The same, without printing.
+/// The same, and prints nothing.
 pub(super) fn try_load(matches: &ArgMatches) -> Result<Values, Vec<config::Error>> {
     let path = matches.get_one::<String>("config");
     let (text, unreadable) = match path.map(std::fs::read_to_string).transpose() {

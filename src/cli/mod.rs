@@ -17,6 +17,7 @@ mod maintenance;
 mod probe;
 mod redrive;
 mod relay;
+mod reload;
 mod replay;
 mod run;
 mod send;
@@ -88,6 +89,7 @@ pub fn command() -> Command {
         .subcommand(control::pause_command())
         .subcommand(control::release_command())
         .subcommand(control::controls_command())
+        .subcommand(reload::command())
         .subcommand(snapshot::command())
         .subcommand(snapshot::verify_command())
         .subcommand(shadow::command())
@@ -134,6 +136,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("pause", matches)) => control::pause(matches),
         Some(("release", matches)) => control::release(matches),
         Some(("controls", matches)) => control::controls(matches),
+        Some(("reload", matches)) => reload::run(matches),
         Some(("snapshot", matches)) => snapshot::run(matches),
         Some(("verify", matches)) => snapshot::run_verify(matches),
         Some(("shadow", matches)) => shadow::run(matches),

@@ -237,6 +237,8 @@ fn exit(error: &ReplayError) -> Exit {
         | ReplayError::NotInLog { .. }
         | ReplayError::Suppressed { .. }
         | ReplayError::Controls(_)
+        | ReplayError::Filters(_)
+        | ReplayError::FiltersForgotten { .. }
         | ReplayError::RowCountMismatch { .. } => Exit::Operator,
         ReplayError::Source { error } if error.needs_operator() => Exit::Operator,
         ReplayError::OtherLanes { .. } | ReplayError::Topic(_) | ReplayError::NoLane { .. } => {

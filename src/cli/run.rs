@@ -1,14 +1,17 @@
 //! `run`: the service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, flags, logs, runtime};
+use crate::app::plan::Reload;
 use crate::app::{self, Outcome, Plan};
 use crate::config::{Error, Values};
-use crate::shutdown::Signals;
+use crate::shutdown::{Hangups, Signals};
 
 const LONG_ABOUT: &str = "\
 Streams the source's row changes to the sink until SIGTERM or SIGINT. Then it delivers what
@@ -16,6 +19,8 @@ is in flight, within shutdown.grace, and saves the checkpoint.
 
 Example:
   binpulse run --config binpulse.toml
+
+On SIGHUP it reads its settings again, as `binpulse reload` asks it to.
 
 If another process runs the stream, it refuses with exit code 75 and says where that one is.
 
@@ -44,7 +49,26 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         return exit;
     }
     let Ok(runtime) = runtime() else { return Exit::Bug };
-    until_stopped(runtime, |stop| app::run(plan, stop))
+    let signal = Arc::new(Notify::new());
+    let again = matches.clone();
+    let load = Arc::new(move || flags::try_load(&again));
+    plan.settings.reload = Some(Reload { load, signal: Arc::clone(&signal) });
+    until_stopped(runtime, |stop| async {
+        let hangups = async {
+            let mut hangups = Hangups::new()?;
+            loop {
+                hangups.next().await;
+                signal.notify_one();
+            }
+        };
+        tokio::select! {
+            outcome = app::run(plan, stop) => outcome,
+            Err::<(), std::io::Error>(error) = hangups => {
+                tracing::error!(%error, "can't listen for SIGHUP");
+                Outcome::Bug
+            }
+        }
+    })
 }
 
 /// Time for blocking calls that are under way when everything else has ended: a name that is being

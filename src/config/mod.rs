@@ -8,12 +8,14 @@
 //! It does not know what the parts do with their settings, and not how flags are parsed (`cli`).
 
 mod credentials;
+mod diff;
 mod error;
 mod kind;
 mod load;
 mod settings;
 mod values;
 
+pub use diff::{Difference, Takes};
 pub use error::Error;
 pub use kind::Kind;
 pub use load::{Environment, load};

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use super::saved::control_of;
 use super::{Command, Control, check, pattern};
 use crate::change::NameCase;
+use crate::filter::{self, Version};
 use crate::pack::HeldLane;
 use crate::telemetry::duration;
 use crate::telemetry::status::{ControlKind, ControlState, ControlStatus};
@@ -39,6 +40,19 @@ pub enum Order {
     Continue,
     /// All that the control holds back was sent: it ends here, if that is so, and the loop reads on.
     GoLive(i64, oneshot::Sender<bool>),
+    /// From the next transaction on these filters hold, once that is saved.
+    Filter(Box<FilterChange>),
+}
+
+/// Filters that are to hold.
+#[derive(Debug)]
+pub struct FilterChange {
+    /// The filters.
+    pub config: filter::Config,
+    /// When they were asked for, microseconds since 1970 UTC.
+    pub at_us: i64,
+    /// Told when they hold, and since where.
+    pub reply: oneshot::Sender<Version>,
 }
 
 /// Where the loop stands.
@@ -314,6 +328,14 @@ impl Desk {
             entry.is_ending = true;
         }
         is_live
+    }
+
+    /// Changes the filters at the end of a transaction; the version of them that then holds. `None`: there is
+    /// no loop any more.
+    pub async fn filter(&self, config: filter::Config, at_us: i64) -> Option<Version> {
+        let (reply, holds) = oneshot::channel();
+        self.order(Order::Filter(Box::new(FilterChange { config, at_us, reply })));
+        holds.await.ok()
     }
 
     fn order(&self, order: Order) {

@@ -25,7 +25,7 @@ use crate::filter::Pattern;
 use crate::pack::HeldTables;
 use crate::telemetry::status::ControlKind;
 
-pub use desk::{Desk, Order, PAUSE_MAX, Standing};
+pub use desk::{Desk, FilterChange, Order, PAUSE_MAX, Standing};
 pub use saved::{Saved, Unreadable, control_entry, control_name, lane_entry, lane_name};
 
 /// Most controls at a time.

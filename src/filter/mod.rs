@@ -8,6 +8,7 @@ mod changed;
 mod outbox;
 mod pattern;
 mod redact;
+mod versions;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,6 +21,7 @@ pub use changed::Missed;
 pub use outbox::{OutboxConfig, OutboxTable};
 pub use pattern::Pattern;
 pub use redact::{Redaction, Space};
+pub use versions::{Since, UnreadableVersion, Version, Versions};
 
 /// What is published.
 #[derive(Clone, Default)]
@@ -30,6 +32,10 @@ pub struct Config {
     pub exclude: Vec<Pattern>,
     /// Only tables that match one of these too; empty: no such limit.
     pub only: Vec<Pattern>,
+    /// Tables to leave out whatever the settings say, patterns of two parts.
+    pub except: Vec<Pattern>,
+    /// Rows of tables that these filters want too are numbered, and not sent.
+    pub before: Option<Arc<Config>>,
     /// Columns to leave out, patterns of three parts.
     pub drop_columns: Vec<Pattern>,
     /// Columns to replace by a keyed hash, patterns of three parts.
@@ -47,9 +53,11 @@ pub struct Config {
 impl fmt::Debug for Config {
     /// All but the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tables, exclude, only, drop_columns, hash_columns, hash_key: _, .. } = self;
+        let Self { tables, exclude, only, except, drop_columns, hash_columns, hash_key: _, .. } =
+            self;
         let mut shown = f.debug_struct("Config");
-        shown.field("tables", tables).field("exclude", exclude).field("only", only);
+        shown.field("tables", tables).field("exclude", exclude);
+        shown.field("only", only).field("except", except).field("before", &self.before);
         shown.field("drop_columns", drop_columns).field("hash_columns", hash_columns);
         shown.field("outbox", &self.outbox);
         shown.field("must_match", &self.must_match).field("names", &self.names);
@@ -107,10 +115,40 @@ impl Filter {
     /// From here on names are compared as this server does.
     pub fn compare_names(&mut self, case: NameCase) {
         if self.config.names != case {
-            self.config.names = case;
+            self.config.compare_names(case);
             self.routes.clear();
             self.last = None;
         }
+    }
+
+    /// From here on these filters hold; names are compared as before.
+    pub fn replace(&mut self, mut config: Config) {
+        config.compare_names(self.config.names);
+        *self = Self::new(config);
+    }
+
+    /// The filters whose rows are numbered where these do not want them.
+    pub fn numbers_only(&self) -> Option<impl Fn(&str, &str) -> bool + Send + Sync + 'static> {
+        let config = self.config.clone();
+        let before = config.before.clone()?;
+        Some(move |database: &str, table: &str| {
+            !config.wants(database, table) && before.wants_or_numbers(database, table)
+        })
+    }
+
+    /// Columns of which tables are hidden, and which tables are published: as these filters see a table
+    /// of this name, and others do.
+    pub fn differs(&self, other: &Config, database: &str, table: &str) -> bool {
+        let (own, names) = (&self.config, [database, table]);
+        let of = |config: &Config| {
+            let hides = |list: &[Pattern]| -> Vec<String> {
+                let of_table = list.iter().filter(|it| it.matches_front(&names, own.names));
+                of_table.map(|it| it.as_str().to_owned()).collect()
+            };
+            let is_wanted = wants(&Config { names: own.names, ..config.clone() }, &names);
+            (is_wanted, hides(&config.drop_columns), hides(&config.hash_columns))
+        };
+        of(own) != of(other)
     }
 
     /// Whether columns of any table are left out or hashed.
@@ -140,25 +178,12 @@ impl Filter {
     /// Goes by the names in the statement's text, see [`sql::subjects`]; where it can't tell, by
     /// `database`.
     pub fn wants_statement(&self, database: &str, statement: &str) -> bool {
-        let (config, case) = (&self.config, self.config.names);
-        match sql::subjects(statement) {
-            Subjects::Tables(names) => names.iter().any(|(named, table)| {
-                let names = [named.as_deref().unwrap_or(database), table];
-                let among = |patterns: &[Pattern]| {
-                    patterns.iter().any(|pattern| pattern.matches(&names, case))
-                };
-                among(&config.tables) && !among(&config.exclude)
-            }),
-            Subjects::Database(named) => self.wants_database(named.as_deref().unwrap_or(database)),
-        }
+        wants_statement(&self.config, database, &sql::subjects(statement))
     }
 
     /// Whether rows of any table of a database of this name could be published.
     pub fn wants_database(&self, database: &str) -> bool {
-        let (config, names) = (&self.config, [database]);
-        let has_some = |pattern: &Pattern| pattern.matches_front(&names, config.names);
-        let has_all = |pattern: &Pattern| has_some(pattern) && pattern.ends_in_any();
-        config.tables.iter().any(has_some) && !config.exclude.iter().any(has_all)
+        wants_database(&self.config, database)
     }
 
     /// What becomes of the rows of `table`, as of this shape of it.
@@ -178,10 +203,15 @@ impl Filter {
         decision.route.clone()
     }
 
-    /// How often each pattern matched the table, or a column of the table, that a route was asked for,
-    /// since the last call; in the order of [`Config::patterns`].
-    pub fn take_matches(&mut self) -> impl Iterator<Item = u64> {
-        self.matches.iter_mut().map(std::mem::take)
+    /// Tells of each pattern that matched the table, or a column of the table, that a route was asked for:
+    /// its setting, itself, and how often since the last call.
+    pub fn take_matches(&mut self, mut tell: impl FnMut(&'static str, &Pattern, u64)) {
+        for ((key, pattern), matches) in self.config.patterns().zip(&mut self.matches) {
+            let matches = std::mem::take(matches);
+            if matches > 0 {
+                tell(key, pattern, matches);
+            }
+        }
     }
 
     fn remembered(&mut self, table: &Table) -> &TableDecision {
@@ -197,6 +227,13 @@ impl Filter {
 }
 
 impl Config {
+    fn compare_names(&mut self, case: NameCase) {
+        self.names = case;
+        if let Some(before) = &mut self.before {
+            Arc::make_mut(before).compare_names(case);
+        }
+    }
+
     /// All patterns of the settings, each with its key.
     pub fn patterns(&self) -> impl Iterator<Item = (&'static str, &Pattern)> {
         self.lists().into_iter().flat_map(|(key, list)| list.iter().map(move |it| (key, it)))
@@ -231,6 +268,13 @@ impl Config {
         wants(self, &[database, table])
     }
 
+    /// Whether rows of a table of this name are published, or only numbered.
+    pub fn wants_or_numbers(&self, database: &str, table: &str) -> bool {
+        let before = self.before.as_ref();
+        self.wants(database, table)
+            || before.is_some_and(|before| before.wants_or_numbers(database, table))
+    }
+
     /// Whether rows of a table of this name are messages of an application.
     pub fn is_outbox(&self, database: &str, table: &str) -> bool {
         let mut patterns = self.outbox.tables.iter();
@@ -249,12 +293,39 @@ fn wants(config: &Config, names: &[&str; 2]) -> bool {
         |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(names, config.names));
     among(&config.tables)
         && !among(&config.exclude)
+        && !among(&config.except)
         && (config.only.is_empty() || among(&config.only))
+}
+
+fn wants_database(config: &Config, database: &str) -> bool {
+    let names = [database];
+    let has_some = |pattern: &Pattern| pattern.matches_front(&names, config.names);
+    let has_all = |pattern: &Pattern| has_some(pattern) && pattern.ends_in_any();
+    config.tables.iter().any(has_some) && !config.exclude.iter().any(has_all)
+}
+
+/// The lane of statements is one for all tables: where rows are only numbered, their statements are sent.
+fn wants_statement(config: &Config, database: &str, subjects: &Subjects) -> bool {
+    let is_wanted = match subjects {
+        Subjects::Tables(names) => names.iter().any(|(named, table)| {
+            let names = [named.as_deref().unwrap_or(database), table];
+            let among = |patterns: &[Pattern]| {
+                patterns.iter().any(|pattern| pattern.matches(&names, config.names))
+            };
+            among(&config.tables) && !among(&config.exclude)
+        }),
+        Subjects::Database(named) => wants_database(config, named.as_deref().unwrap_or(database)),
+    };
+    let before = config.before.as_ref();
+    is_wanted || before.is_some_and(|before| wants_statement(before, database, subjects))
 }
 
 fn decide(config: &Config, table: &Table) -> Route {
     if !wants(config, &[&*table.database, &*table.name]) {
-        return Route::Skip;
+        let route = config.before.as_ref().map_or(Route::Skip, |before| decide(before, table));
+        // Its rows could not be published before either, and have no numbers.
+        let has_numbers = !matches!(route, Route::Unnamed | Route::NoOutbox(_));
+        return if has_numbers { route } else { Route::Skip };
     }
     if !table.named && config.masks(&table.database, &table.name) {
         return Route::Unnamed;

@@ -24,6 +24,12 @@ impl HeldTables {
         Self(Some(Arc::new(holds)))
     }
 
+    /// These, and those of which `holds` says so.
+    #[must_use]
+    pub fn and(self, holds: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Self {
+        Self::new(move |database, table| self.has(database, table) || holds(database, table))
+    }
+
     /// Whether the table is held back.
     pub fn has(&self, database: &str, table: &str) -> bool {
         self.0.as_ref().is_some_and(|holds| holds(database, table))

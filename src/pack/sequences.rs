@@ -82,6 +82,11 @@ impl Sequences {
         first
     }
 
+    /// Key and next row number of each lane.
+    pub fn all(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        self.lanes.iter().map(|lane| (&lane.key, lane.next))
+    }
+
     /// The lane with this key, if there is one.
     pub fn find(&self, key: &str) -> Option<LaneId> {
         self.ids.get(key).copied()

@@ -46,6 +46,9 @@ const CANARY_LANE: &str = "canary";
 const SCHEMA_LANE: &str = "schema";
 const SNAPSHOT_LANE: &str = "snapshot";
 
+/// Why rows do not come that no operator holds back.
+const BY_FILTERS: &str = "the filters exclude the table";
+
 impl ControlMessages {
     /// Most lanes that a canary's watermark names: keeps it small beside the row.
     pub(super) const LANES_MAX: usize = 100;
@@ -164,8 +167,8 @@ impl ControlMessages {
             table: range.table.to_string(),
             sequence_first: range.first,
             count: held.rows(),
-            reason: by.map(|control| control.reason.clone()).unwrap_or_default(),
-            by: by.map(|control| control.by.clone()).unwrap_or_default(),
+            reason: by.map_or(BY_FILTERS, |control| &control.reason).to_owned(),
+            by: by.map_or("binpulse", |control| &control.by).to_owned(),
             gtid_first: range.gtid.clone(),
             since_us: range.since_us,
         };

@@ -74,21 +74,15 @@ impl DuplicateSkipper {
         match &transaction.id {
             TransactionId::Maria(gtid) if self.by_gtid => self.until.maria.contains(gtid),
             TransactionId::Maria(_) | TransactionId::Gtid(_) | TransactionId::Anonymous => {
-                self.has_offsets && !is_reached(&self.until.position, &transaction.start)
+                self.has_offsets && !transaction.start.has_reached(&self.until.position)
             }
         }
     }
 
     /// Whether a place between two transactions is at its end.
     fn is_over_at(&self, position: &Position) -> bool {
-        self.has_offsets && is_reached(&self.until.position, position)
+        self.has_offsets && position.has_reached(&self.until.position)
     }
-}
-
-/// Whether `position`, of the same log, is at `until` or beyond.
-pub(super) fn is_reached(until: &Position, position: &Position) -> bool {
-    let number = |file: &str| file.rsplit_once('.').and_then(|(_, n)| n.parse::<u64>().ok());
-    (number(&until.file), until.offset) <= (number(&position.file), position.offset)
 }
 
 #[cfg(test)]

@@ -147,6 +147,8 @@ impl Pipeline {
                 if let Some(number) = heartbeat {
                     self.parts.observer.checkpointed(number);
                 }
+                self.parts.flow.saved(&texts)?;
+                self.gather();
                 if let Some(controls) = self.parts.controls.as_ref().filter(|_| !texts.is_empty()) {
                     let texts = texts.iter().map(|(name, text)| (&**name, text.is_empty()));
                     controls.saved(texts);

@@ -359,7 +359,8 @@ impl Pipeline {
 
     /// Begins a save if there is something to save and it is time, or an operator waits for it.
     fn offer(&mut self, now: Instant) {
-        if self.parts.controls.as_ref().is_some_and(|controls| controls.waits_for_saves()) {
+        let waits = self.parts.controls.as_ref().is_some_and(|controls| controls.waits_for_saves());
+        if waits || self.parts.flow.awaits_filters() {
             self.parts.saver.hurry();
         }
         self.parts.saver.offer(self.parts.flow.tracker_mut(), now);
@@ -373,7 +374,7 @@ impl Pipeline {
         }
     }
 
-    fn gather(&mut self) {
+    pub(super) fn gather(&mut self) {
         self.waiting.extend(self.parts.flow.take_batches());
     }
 

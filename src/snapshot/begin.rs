@@ -71,8 +71,9 @@ async fn chosen(
     request: &Request,
 ) -> Result<Vec<(String, String)>, Refused> {
     let all = reader.tables().await?;
-    let filter = Filter::new(config.filter.clone());
-    let case = config.filter.names;
+    let published = (config.filter)();
+    let case = published.names;
+    let filter = Filter::new(published);
     let is_own = |database: &str| case.same(database, &config.own_database);
     let mut chosen = Vec::new();
     for text in &request.tables {
@@ -266,7 +267,7 @@ fn bound(config: &Config, layout: &Layout, typed: &str) -> Result<Bound, Refused
 
 /// Consumers find rows by their key: it must reach them as it is.
 pub(super) fn key_is_seen(config: &Config, layout: &Layout) -> Result<(), Refused> {
-    let mut filter = Filter::new(config.filter.clone());
+    let mut filter = Filter::new((config.filter)());
     let Route::Redact(redaction) = filter.route(&layout.table) else { return Ok(()) };
     let hidden = layout.key.iter().find(|ordinal| !redaction.keeps(**ordinal));
     let column = hidden.and_then(|ordinal| layout.table.columns.get(*ordinal));

@@ -19,7 +19,7 @@ pub struct Config {
     /// Where chunks are read; `None`: where the stream comes from.
     pub read_from: Option<HostPort>,
     /// Which tables are published.
-    pub filter: filter::Config,
+    pub filter: Arc<dyn Fn() -> filter::Config + Send + Sync>,
     /// binpulse's own database, which is in no snapshot.
     pub own_database: String,
     /// Number of this process among those that publish parts.

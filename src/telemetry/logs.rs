@@ -1,6 +1,7 @@
 //! Logs: to standard error; for people on a terminal, JSON lines elsewhere. Equal warnings become one.
 
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{self as events, JsonFields};
@@ -28,14 +29,29 @@ pub enum Format {
 #[error("logs are set up already")]
 pub struct Error;
 
+/// Puts another level into force.
+type SetLevel = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+/// Logs at this level from here on, as [`init`] does.
+pub fn set_level(level: Option<&str>) {
+    if let Some(set) = SET_LEVEL.get() {
+        set(filter(level));
+    }
+}
+
+fn filter(level: Option<&str>) -> EnvFilter {
+    EnvFilter::new(level.unwrap_or(FILTER_DEFAULT))
+}
+
 /// Starts logging, at `level` where one is given: what the libraries log too.
 pub fn init(level: Option<&str>, format: Format) -> Result<(), Error> {
-    let filter = EnvFilter::new(level.unwrap_or(FILTER_DEFAULT));
     let terminal = io::stderr().is_terminal();
     // A line that cannot be written is lost. Complaining about it on the same standard error, as is the
     // default, would panic: a full disk under the log must not stop the stream.
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level))
         .with_writer(KeepingWriter)
         .log_internal_errors(false);
     let is_json = match format {
@@ -43,14 +59,28 @@ pub fn init(level: Option<&str>, format: Format) -> Result<(), Error> {
         Format::Text => false,
         Format::Json => true,
     };
-    if is_json {
+    let (begun, set_level) = if is_json {
         let json = events::format().json().flatten_event(true).with_current_span(false);
-        builder.fmt_fields(JsonFields::new()).event_format(Repeats::new(json)).try_init()
+        let builder = builder.fmt_fields(JsonFields::new()).event_format(Repeats::new(json));
+        let builder = builder.with_filter_reloading();
+        let handle = builder.reload_handle();
+        (builder.try_init(), keep(move |filter| handle.reload(filter)))
     } else {
         // https://no-color.org: present and not empty, whatever its value.
         let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let builder = builder.with_ansi(terminal && !colourless);
-        builder.event_format(Repeats::new(events::format())).try_init()
-    }
-    .map_err(|_| Error)
+        let builder = builder.event_format(Repeats::new(events::format()));
+        let builder = builder.with_filter_reloading();
+        let handle = builder.reload_handle();
+        (builder.try_init(), keep(move |filter| handle.reload(filter)))
+    };
+    begun.map_err(|_| Error)?;
+    // Set by nobody before, or logs were set up already.
+    let _is_first = SET_LEVEL.set(set_level);
+    Ok(())
+}
+
+fn keep<E>(set: impl Fn(EnvFilter) -> Result<(), E> + Send + Sync + 'static) -> SetLevel {
+    // It fails only when there are no logs any more.
+    Box::new(move |filter| drop(set(filter)))
 }

@@ -54,6 +54,8 @@ pub struct Status {
     pub replay: Option<ReplayStatus>,
     /// Tables that an operator holds back, the oldest first.
     pub controls: Vec<ControlStatus>,
+    /// How often the settings were read again, and how the last time went.
+    pub reload: ReloadStatus,
     /// The configuration that is in force, without secrets.
     pub config: serde_json::Value,
     /// What follows from all of it, ready to be shown: see [`Status::concluded`].
@@ -88,6 +90,32 @@ pub struct Lease {
     pub fence: u64,
     /// Times that this process took the stream from another, or after one.
     pub takeovers: u64,
+}
+
+/// Settings that are read again while the service runs.
+#[derive(Debug, Clone, Serialize, PartialEq, Default)]
+pub struct ReloadStatus {
+    /// 1 for the settings of the start, and 1 more for each change of them since.
+    pub generation: u64,
+    /// Whether those that were read last are in force.
+    pub state: ReloadState,
+    /// Seconds in this state.
+    pub age_seconds: f64,
+    /// In words, line by line, what changed, or why nothing did; empty: never read again.
+    pub told: String,
+}
+
+/// Where a reload stands.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadState {
+    /// The settings that were read last are in force.
+    #[default]
+    InForce,
+    /// They hold as soon as their place in the log is saved.
+    Pending,
+    /// They were refused: those before them are in force.
+    Refused,
 }
 
 /// Rows that are published again because they were asked for by `POST /replay`.

@@ -48,6 +48,7 @@ mod relay_operations;
 mod relay_outbox;
 mod relay_soak;
 mod relay_verify;
+mod reload;
 mod replay;
 mod resume;
 mod rotation;
@@ -90,6 +91,7 @@ fn main() -> std::process::ExitCode {
         kubernetes::tests(),
         outbox::tests(),
         paths::tests(),
+        reload::tests(),
         replay::tests(),
         shadow::tests(),
         probe::tests(),

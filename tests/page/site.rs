@@ -132,6 +132,10 @@ impl Switch for Nobody {
     fn control(&self, _: &str) -> Result<String, String> {
         Err("no controls here".to_owned())
     }
+
+    fn reload(&self, _: bool) -> Result<String, String> {
+        Err("no settings here".to_owned())
+    }
 }
 
 fn metrics() -> Metrics {

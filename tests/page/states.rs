@@ -10,8 +10,8 @@ use binpulse::freshness::verdict::Status::{False, True, Unknown};
 use binpulse::freshness::verdict::{Conditions, Parameters, Reason, State, Status as Value};
 use binpulse::freshness::verdict::{accounting, table, words};
 use binpulse::telemetry::status::{
-    Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Lease, Probe, Progress, Sink,
-    Source, Status, Verdict,
+    Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Lease, Probe, Progress,
+    ReloadStatus, Sink, Source, Status, Verdict,
 };
 use binpulse::telemetry::words::{CanaryState, Role, StreamState};
 use binpulse::telemetry::{Conclusion, NextSteps, Surroundings};
@@ -205,6 +205,7 @@ pub(crate) fn status(state: State) -> Status {
             failures: 0,
             epoch: 1,
         },
+        reload: ReloadStatus { generation: 1, ..ReloadStatus::default() },
         config: serde_json::json!({
             "stream.name": "orders-eu",
             "heartbeat.interval": "5s",

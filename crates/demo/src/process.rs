@@ -54,6 +54,8 @@ pub enum Signal {
     Stop,
     /// Continue.
     Cont,
+    /// Read the settings again.
+    Hup,
 }
 
 impl Signal {
@@ -64,6 +66,7 @@ impl Signal {
             Self::Kill => "KILL",
             Self::Stop => "STOP",
             Self::Cont => "CONT",
+            Self::Hup => "HUP",
         }
     }
 }

@@ -151,6 +151,11 @@ impl Streamer {
         self.process.signal(Signal::Cont)
     }
 
+    /// Asks it to read its settings again.
+    pub fn hang_up(&mut self) -> Result<(), Error> {
+        self.process.signal(Signal::Hup)
+    }
+
     /// An error if it has ended.
     pub fn must_run(&mut self) -> Result<(), Error> {
         self.process.must_run()

@@ -29,6 +29,8 @@ pub(super) fn config(
         tables: tables?,
         exclude: exclude?,
         only: Vec::new(),
+        except: Vec::new(),
+        before: None,
         drop_columns: drop_columns?,
         hash_columns: hash_columns?,
         hash_key,

@@ -8,6 +8,7 @@ mod http;
 mod outbox;
 mod page;
 mod paths;
+mod settings;
 mod sink;
 mod snapshot;
 mod source;
@@ -20,6 +21,7 @@ pub(super) use freshness::in_settings;
 pub use http::HttpPlan;
 pub(super) use http::http_plan;
 pub use paths::PathRoute;
+pub use settings::{Reload, Settings};
 pub use sink::{ClaimsPlan, QuarantinePlan, SinkPlan};
 pub use snapshot::SnapshotPlan;
 pub(super) use source::host_name;
@@ -28,6 +30,7 @@ use crate::change::NameCase;
 use crate::config::{Error, Values};
 use crate::encode::formats::FormatOptions;
 use crate::encode::{self, FinalizeOptions, Format};
+use crate::filter::Versions;
 use crate::pack;
 use crate::source::resume::Wanted;
 use crate::telemetry::{Hidden, Surroundings};
@@ -85,8 +88,10 @@ pub struct Plan {
     pub grace: Duration,
     /// Whether to stay up and explain when delivery can't continue.
     pub stays_when_halted: bool,
-    /// The settings, for `/status`.
-    pub shown: serde_json::Value,
+    /// Filters of other parts of the log, as the checkpoint has them.
+    pub filter_versions: Versions,
+    /// The settings that it was made from.
+    pub settings: Settings,
     /// What must be in no log and in no bundle.
     pub hidden: Hidden,
     /// Where commands are typed, and other pages.
@@ -176,7 +181,6 @@ impl Plan {
             freshness.map(|(freshness, filter)| paths::add(values, freshness, filter, errors));
         let rest = errors.take(Rest::read(values))?;
         let source = source?;
-        let shown = values.shown().map(|(key, value)| (key.to_owned(), value.into()));
         Some(Self {
             stream: source.stream.clone(),
             source,
@@ -203,7 +207,8 @@ impl Plan {
             http: http?,
             grace: rest.grace,
             stays_when_halted: rest.stays_when_halted,
-            shown: serde_json::Value::Object(shown.collect()),
+            filter_versions: Versions::default(),
+            settings: Settings::new(values.clone()),
             hidden: hidden(values),
             surroundings: page::surroundings(values),
         })

@@ -290,6 +290,8 @@ fn state_of(error: &Error) -> ReplayState {
         | Error::RowCountMismatch { .. }
         | Error::Suppressed { .. }
         | Error::Controls(_)
+        | Error::Filters(_)
+        | Error::FiltersForgotten { .. }
         | Error::Topic(_) => ReplayState::Refused,
         Error::Checkpoint(_)
         | Error::Source { .. }

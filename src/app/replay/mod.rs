@@ -28,7 +28,7 @@ use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
 use crate::control::{self, Control as Hold, Saved};
 use crate::encode::Lane;
-use crate::filter::Pattern;
+use crate::filter::{Pattern, UnreadableVersion, Versions};
 use crate::pack::RowRange;
 use crate::pipeline::{self, SurplusRows, Window};
 use crate::sink::topic::Template;
@@ -174,6 +174,18 @@ pub enum Error {
     /// What is held back can't be told.
     #[error(transparent)]
     Controls(#[from] control::Unreadable),
+    /// Which filters were in force can't be told.
+    #[error(transparent)]
+    Filters(#[from] UnreadableVersion),
+    /// Nobody knows any more which filters were in force.
+    #[error(
+        "the filters that were in force before {} are forgotten: rows from before would get other numbers",
+        source::time_text(*.since_us)
+    )]
+    FiltersForgotten {
+        /// Since when they are known, microseconds since 1970 UTC.
+        since_us: i64,
+    },
     /// Rows that the log has no more.
     #[error(
         "row {first} of lane {lane} lies before the binary logs that are left{}; read the rows that \
@@ -266,6 +278,9 @@ async fn count(
     since_us: i64,
     stop: &CancellationToken,
 ) -> Result<Option<Counted>, Error> {
+    if let Some(since_us) = plan.filter_versions.known_since_us().filter(|it| since_us < *it) {
+        return Err(Error::FiltersForgotten { since_us });
+    }
     let (host, resolved) = resolve(plan, saved, since_us).await?;
     plan.compare_names(resolved.facts.name_case());
     let stretch = ReplayRange { plan, host, resolved: &resolved, saved };
@@ -277,7 +292,7 @@ async fn count(
         Ok(firsts) => Ok(Some(Counted { host, resolved, firsts, passed })),
         Err(beyond) => {
             let rows = numbers::surplus(&saved.lanes, &passed.lanes);
-            let earliest_us = stretch.earliest_us(rows, stop).await?;
+            let earliest_us = Box::pin(stretch.earliest_us(rows, stop)).await?;
             Err(Error::RowCountMismatch { beyond, earliest_us })
         }
     }
@@ -305,6 +320,7 @@ pub(super) async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
 
 /// The service's plan, made to do this and nothing else.
 fn narrowed(mut plan: Plan, request: &ReplayRequest, saved: &Checkpoint) -> Result<Plan, Error> {
+    plan.filter_versions = Versions::read(&saved.snapshot)?;
     let is_release = request.audience.is_none();
     plan.name_apart(if is_release { "release" } else { "replay" });
     // Nothing may be quarantined a second time.
@@ -356,7 +372,7 @@ fn leave_out_held(plan: &mut Plan, rows: &[RowRange], saved: &Checkpoint) -> Res
             return Err(Error::Suppressed { lane: Arc::clone(&rows.lane), pattern, by, reason });
         }
         // None of its lanes is counted or numbered then, and no other lane is concerned.
-        plan.filter.exclude.push(tables);
+        plan.filter.except.push(tables);
     }
     Ok(())
 }

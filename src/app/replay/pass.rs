@@ -199,8 +199,10 @@ impl Pass<'_> {
         let metrics = Metrics::new(&LabelValues::default(), ScrapeSources::none());
         let metrics = Arc::new(metrics.map_err(unavailable)?);
         let (saver, _) = Saver::spawn(store.clone(), Saving::new(plan.checkpoint.interval));
+        let pack = plan.pack.clone();
         let pipeline = Pipeline::new(Parts {
-            flow: configured(plan, plan.pack.clone(), begin, config, body_bytes_max, watermark),
+            flow: configured(plan, pack, begin, config, body_bytes_max, watermark)
+                .map_err(broken)?,
             batches,
             notes,
             settlements,

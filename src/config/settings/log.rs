@@ -1,7 +1,7 @@
 //! `[log]`: what is logged and in which form.
 
 use super::{Setting, setting};
-use crate::config::Kind;
+use crate::config::{Kind, Takes};
 
 pub(super) const SETTINGS: &[Setting] = &[
     setting(
@@ -9,7 +9,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         Some("info"),
         "Lowest level that is logged",
-    ),
+    )
+    .takes(Takes::Reload),
     setting(
         "log.format",
         Kind::Choice(&["auto", "text", "json"]),

@@ -2,7 +2,7 @@
 
 use super::unit::{KIB, MIB, SECOND};
 use super::{Setting, setting};
-use crate::config::Kind;
+use crate::config::{Kind, Takes};
 
 pub(super) const SETTINGS: &[Setting] = &[
     setting(
@@ -41,7 +41,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Integer(1, 1_024),
         Some("1"),
         "Lanes per table, by primary key; order holds within a lane",
-    ),
+    )
+    .takes(Takes::NewEpoch),
     setting(
         "message.schema_changes",
         Kind::Bool,

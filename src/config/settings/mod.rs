@@ -26,7 +26,7 @@ mod source;
 mod stream;
 mod unit;
 
-use super::{Error, Kind, Origin, Value, credentials};
+use super::{Error, Kind, Origin, Takes, Value, credentials};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +39,8 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// One line for `--help` and the reference.
     pub help: &'static str,
+    /// What it takes for another value to hold. Of a secret, for another text in its file.
+    pub takes: Takes,
 }
 
 const fn setting(
@@ -47,7 +49,9 @@ const fn setting(
     default: Option<&'static str>,
     help: &'static str,
 ) -> Setting {
-    Setting { key, kind, default, help }
+    // The files of secrets are read at each use.
+    let takes = if matches!(kind, Kind::Secret) { Takes::Reload } else { Takes::Restart };
+    Setting { key, kind, default, help, takes }
 }
 
 /// The sections, in the order of the reference.
@@ -101,6 +105,11 @@ pub const SETTINGS: &[Setting] = &{
 };
 
 impl Setting {
+    /// The same, of which another value takes this to hold.
+    const fn takes(self, takes: Takes) -> Self {
+        Self { takes, ..self }
+    }
+
     /// The setting with this key.
     pub fn find(key: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.key == key)

@@ -37,12 +37,18 @@ pub(super) struct Held {
 
 impl Flow {
     /// Continues to hold back what the checkpoint says.
-    pub(crate) fn restore_held(&mut self, saved: Saved, now: Instant) {
+    pub(crate) fn restore_held(&mut self, saved: Saved, now: Instant) -> Result<(), Error> {
         self.packer.restore_holds(saved.lanes);
         self.held.controls = saved.controls;
         // Who stopped in between may have told nobody.
         self.held.due = Some(now);
-        self.hold_tables();
+        self.hold_as_filtered()
+    }
+
+    /// The filters hold tables back too, or no longer.
+    pub(super) fn hold_as_filtered(&mut self) -> Result<(), Error> {
+        let ended = self.hold_tables();
+        self.end_ranges(ended)
     }
 
     /// From here on names are compared like this.
@@ -57,7 +63,7 @@ impl Flow {
 
     /// Whether nothing more is to be read for now.
     pub(in crate::pipeline) fn stands(&self) -> bool {
-        self.held.stands_until.is_some()
+        self.held.stands_until.is_some() || self.awaits_filters()
     }
 
     /// Whether something follows at the end of a transaction.
@@ -89,7 +95,8 @@ impl Flow {
             | Order::Sent(..)
             | Order::Stand(..)
             | Order::Continue
-            | Order::GoLive(..)) => {
+            | Order::GoLive(..)
+            | Order::Filter(_)) => {
                 self.held.orders.push_back(order);
                 self.serve_held(now)?;
             }
@@ -137,13 +144,14 @@ impl Flow {
             }
             Order::Continue => self.held.stands_until = None,
             Order::GoLive(control, reply) => {
-                let is_sent = self.stands() && self.is_sent(control);
+                let is_sent = self.held.stands_until.is_some() && self.is_sent(control);
                 if is_sent {
                     self.release_control(control)?;
                 }
                 self.held.stands_until = None;
                 let _nobody = reply.send(is_sent);
             }
+            Order::Filter(change) => self.change_filters(*change),
             // Done when they were asked for.
             Order::Hold(_) | Order::Note(_) => {}
         }
@@ -161,21 +169,32 @@ impl Flow {
 
     fn release_control(&mut self, control: i64) -> Result<(), Error> {
         self.held.controls.retain(|it| it.at_us != control);
-        for lane in self.hold_tables() {
+        let ended = self.hold_tables();
+        self.end_ranges(ended)?;
+        self.tracker.snapshot(control_name(control), "".into());
+        self.close_ack_group();
+        Ok(())
+    }
+
+    /// Rows of these lanes are held back no longer.
+    fn end_ranges(&mut self, ended: Vec<HeldLane>) -> Result<(), Error> {
+        for lane in ended {
             // Told whatever was told before: the last message is what holds.
             self.held.told.remove(&lane.lane.key);
             self.announce(&lane)?;
             self.held.told.remove(&lane.lane.key);
             self.tracker.snapshot(lane_name(&lane.lane.key), "".into());
         }
-        self.tracker.snapshot(control_name(control), "".into());
-        self.close_ack_group();
         Ok(())
     }
 
-    /// Gives the packer the tables that are held back; the lanes that are not any more.
+    /// Gives the packer the tables that are held back, by an operator or by filters that only number their
+    /// rows; the lanes that are not any more.
     fn hold_tables(&mut self) -> Vec<HeldLane> {
-        let tables = tables(&self.held.controls, self.held.case);
+        let mut tables = tables(&self.held.controls, self.held.case);
+        if let Some(numbers_only) = self.filter.numbers_only() {
+            tables = tables.and(numbers_only);
+        }
         self.packer.hold(tables, &mut self.batches)
     }
 

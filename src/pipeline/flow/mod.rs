@@ -1,6 +1,7 @@
 //! What follows from each step of the decoder: filter, recognise, pack, count. No I/O, no waiting.
 
 mod changed;
+mod filters;
 mod front;
 mod held;
 mod marked;
@@ -36,6 +37,7 @@ use crate::source::Start;
 use crate::telemetry::Metrics;
 pub use changed::Indirect;
 use changed::Objects;
+use filters::Filters;
 use held::Held;
 use snapshot::Snapshots;
 pub use surplus_rows::SurplusRows;
@@ -80,6 +82,7 @@ pub enum OwnRows {
 pub struct Flow {
     config: FlowConfig,
     filter: Filter,
+    filters: Filters,
     recogniser: Recogniser,
     control_messages: ControlMessages,
     packer: Packer,
@@ -143,6 +146,7 @@ impl Flow {
             snapshots,
             config,
             filter,
+            filters: Filters::default(),
             recogniser,
             control_messages,
             packer,
@@ -418,10 +422,10 @@ impl Flow {
         self.counts.unordered(self.packer.unordered());
         self.counts.tell(metrics);
         metrics.suppressed_rows_total.inc_by(self.packer.take_held_rows());
-        let counters = &metrics.filter_pattern_events_total;
-        for (matches, counter) in self.filter.take_matches().zip(counters) {
-            counter.inc_by(matches);
-        }
+        self.filter.take_matches(|setting, pattern, matches| {
+            let labels = [setting, pattern.as_str()];
+            metrics.filter_pattern_events_total.with_label_values(&labels).inc_by(matches);
+        });
     }
 }
 

@@ -13,7 +13,6 @@ use crate::filter::Route;
 use crate::freshness::path::RowOrigin;
 use crate::pack;
 use crate::pipeline::Error;
-use crate::pipeline::duplicate_skipper::is_reached;
 use crate::snapshot::{
     Armed, Ask, Chunk, ChunkPart, Opened, Order, Progress, RESTARTS_MAX, ROWS_MOVED, TableProgress,
     Taken, Target, Window, Windows,
@@ -148,7 +147,7 @@ impl Flow {
         }
         while let Some((chunk, _)) = self.snapshots.takes.front() {
             let is_here = chunk.server != self.tracker.server()
-                || is_reached(&chunk.upto, &self.tracker.committed_place().position);
+                || self.tracker.committed_place().position.has_reached(&chunk.upto);
             if !is_here {
                 break;
             }

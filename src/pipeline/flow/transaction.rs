@@ -25,6 +25,7 @@ impl Flow {
             // What came before is whole without it.
             self.close_ack_group();
         }
+        self.filter_as_of(transaction)?;
         let comes_again = self.progress.begin(transaction)?;
         if !comes_again {
             self.class = Class::Filtered;

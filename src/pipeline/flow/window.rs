@@ -1,7 +1,6 @@
 //! The stretch of the log whose transactions count. Pure.
 
 use crate::change::{Position, Transaction};
-use crate::pipeline::duplicate_skipper::is_reached;
 
 /// From where, and to where; without limits everything counts. Each limit is found once: clocks that
 /// step afterwards neither take a transaction out of the middle nor put one in behind the end.
@@ -30,7 +29,7 @@ impl Window {
     pub(super) fn is_before(&mut self, transaction: &Transaction) -> bool {
         let is_too_old = self.since_us.is_some_and(|since| transaction.committed_at_us < since);
         let is_in_front =
-            self.since.as_ref().is_some_and(|since| !is_reached(since, &transaction.start));
+            self.since.as_ref().is_some_and(|since| !transaction.start.has_reached(since));
         if !is_too_old && !is_in_front {
             (self.since_us, self.since) = (None, None);
         }
@@ -47,7 +46,7 @@ impl Window {
 
     /// Everything before this place has gone by.
     pub(super) fn reached(&mut self, position: &Position) {
-        self.is_over |= self.until.as_ref().is_some_and(|until| is_reached(until, position));
+        self.is_over |= self.until.as_ref().is_some_and(|until| position.has_reached(until));
     }
 
     /// Ends it here.

@@ -53,14 +53,14 @@ fn run(case: (&str, Way), lanes: u32, seed: u64) -> World {
         }
         let is_break = breaks < 4 * KILLS_MAX && dice.below(12) == 0;
         breaks += u32::from(is_break);
-        if !process.take(&world, &mut dice, is_break) {
+        if !process.take(&mut world, &mut dice, is_break) {
             break;
         }
     }
     process.finish(&mut world, &mut dice);
     // A process that begins at the end tells what the one before may not have told.
     let mut again = Process::start(&world, &mut dice);
-    while again.take(&world, &mut dice, false) {}
+    while again.take(&mut world, &mut dice, false) {}
     again.wait_long();
     again.finish(&mut world, &mut dice);
     world
@@ -141,7 +141,7 @@ proptest! {
                 kills += 1;
                 process = Process::start(&world, &mut dice);
             }
-            if !process.take(&world, &mut dice, false) {
+            if !process.take(&mut world, &mut dice, false) {
                 break;
             }
         }
@@ -168,14 +168,15 @@ proptest! {
     ) {
         let (mut world, mut dice) = (world(case, 1), Dice(seed));
         let mut process = Process::start(&world, &mut dice);
+        process.save(&mut world);
         process.order(Order::Hold(control(1, "all")));
         for _ in 0..dice.below(60) {
-            process.take(&world, &mut dice, false);
+            process.take(&mut world, &mut dice, false);
         }
         let (reply, mut standing) = oneshot::channel();
         process.order(Order::Stand(std::time::Duration::from_secs(9), reply));
         // Behind the open transaction.
-        while standing.is_empty() && process.take(&world, &mut dice, false) {}
+        while standing.is_empty() && process.take(&mut world, &mut dice, false) {}
         let Ok(standing) = standing.try_recv() else { return Ok(()) };
         prop_assert!(process.flow.stands());
         let rows: u64 = standing.lanes.iter().map(crate::pack::HeldLane::rows).sum();
@@ -196,7 +197,7 @@ proptest! {
         let is_live = live.try_recv().expect("it stands");
         prop_assert_eq!(is_live, is_all_sent || rows == 0);
         prop_assert!(!process.flow.stands());
-        while process.take(&world, &mut dice, false) {}
+        while process.take(&mut world, &mut dice, false) {}
         process.finish(&mut world, &mut dice);
         for (lane, number) in expected.keys() {
             let last = sent.iter().find(|(key, _)| **key == **lane).map_or(0, |(_, last)| *last);

@@ -2,6 +2,7 @@
 
 #[path = "../../../tests/support/aws/mod.rs"]
 mod aws;
+mod filters;
 mod flowing;
 mod held;
 mod log;
@@ -80,7 +81,7 @@ fn world(case: (&str, Way), lanes: u32) -> World {
 fn undisturbed(case: (&str, Way), lanes: u32) -> Delivered {
     let (mut world, mut dice) = (world(case, lanes), Dice(0));
     let mut process = Process::start(&world, &mut dice);
-    while process.take(&world, &mut dice, false) {}
+    while process.take(&mut world, &mut dice, false) {}
     process.finish(&mut world, &mut dice);
     world.delivered
 }
@@ -104,11 +105,11 @@ fn disturbed(case: (&str, Way), lanes: u32, seed: u64) -> Delivered {
         }
         let is_break = breaks < 4 * KILLS_MAX && dice.below(12) == 0;
         breaks += u32::from(is_break);
-        if !process.take(&world, &mut dice, is_break) {
+        if !process.take(&mut world, &mut dice, is_break) {
             process.finish(&mut world, &mut dice);
             // Again from the end: nothing new may come.
             let mut again = Process::start(&world, &mut dice);
-            while again.take(&world, &mut dice, false) {}
+            while again.take(&mut world, &mut dice, false) {}
             again.finish(&mut world, &mut dice);
             return world.delivered;
         }

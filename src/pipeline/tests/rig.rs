@@ -14,7 +14,7 @@ use crate::encode::proto::frame::Content;
 use crate::encode::{
     Destination, EncodedBatch, FinalizeOptions, Finalizer, Format, Message, Oversize, open,
 };
-use crate::filter::{Config as FilterConfig, Filter, Pattern};
+use crate::filter::{Config as FilterConfig, Filter, Pattern, Since, Versions};
 use crate::freshness::schema::SchemaName;
 use crate::freshness::{Recogniser, Watermark, WatermarkProvider};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
@@ -63,6 +63,19 @@ pub(super) struct World {
     pub(super) saved: Checkpoint,
     /// Ranges that consumers were told not to expect: lane, first number, number behind the last.
     pub(super) told: BTreeSet<(String, u64, u64)>,
+    /// The filters of the settings.
+    pub(super) filter: FilterConfig,
+    /// Where the log ends for a process that begins.
+    pub(super) end: Since,
+    /// Whether rows are compared by their index in the transaction too: it counts those that the filters let
+    /// pass.
+    pub(super) has_indexes: bool,
+}
+
+/// Filters that let these tables pass.
+pub(super) fn filter(tables: &[&str]) -> FilterConfig {
+    let tables = tables.iter().map(|text| Pattern::parse(text, 2).expect("a pattern"));
+    FilterConfig { tables: tables.collect(), ..FilterConfig::default() }
 }
 
 impl World {
@@ -80,7 +93,9 @@ impl World {
             settled: place,
             ..Checkpoint::default()
         };
-        Self { log, way, lanes, delivered: Delivered::new(), saved, told: BTreeSet::new() }
+        let (delivered, told) = (Delivered::new(), BTreeSet::new());
+        let (filter, end) = (filter(&["*.*"]), Since::default());
+        Self { log, way, lanes, delivered, saved, told, filter, end, has_indexes: true }
     }
 
     /// The topic takes a message.
@@ -92,7 +107,7 @@ impl World {
             self.told.insert((lane, first, first + told.count));
             return;
         }
-        for (number, text) in (message.sequence_first..).zip(texts(&content)) {
+        for (number, text) in (message.sequence_first..).zip(texts(&content, self.has_indexes)) {
             let key = (lane.clone(), number);
             let before = self.delivered.insert(key.clone(), text.clone());
             assert!(
@@ -122,7 +137,7 @@ impl World {
     }
 }
 
-fn texts(content: &Content) -> Vec<String> {
+fn texts(content: &Content, has_indexes: bool) -> Vec<String> {
     match content {
         Content::Batch(batch) => batch
             .rows
@@ -131,7 +146,8 @@ fn texts(content: &Content) -> Vec<String> {
                 let transaction = &batch.transactions[row.transaction as usize];
                 let (gtid, offset) = (&transaction.gtid, transaction.offset);
                 let (before, after) = (&row.before, &row.after);
-                format!("{gtid} {offset} {} {} {before:?} {after:?}", row.op, row.row)
+                let index = if has_indexes { row.row } else { 0 };
+                format!("{gtid} {offset} {} {index} {before:?} {after:?}", row.op)
             })
             .collect(),
         Content::SchemaChange(change) => vec![format!("{} {}", change.gtid, change.statement)],
@@ -172,11 +188,10 @@ impl Process {
             begins_by_position: world.way == Way::OffsetThenGtid,
             ..FlowConfig::default()
         };
-        let tables = vec![Pattern::parse("*.*", 2).expect("a pattern")];
         let lanes = world.saved.lanes.iter().map(|(key, next)| (Arc::clone(key), *next));
         let mut flow = Flow::new(
             config,
-            Filter::new(FilterConfig { tables, ..FilterConfig::default() }),
+            Filter::new(world.filter.clone()),
             Recogniser::new(SchemaName::new("binpulse").expect("a name"), "s"),
             ControlMessages::new(
                 Format::Protobuf,
@@ -188,7 +203,10 @@ impl Process {
             Tracker::new(&world.saved),
         );
         let now = Instant::now();
-        flow.restore_held(Saved::read(&world.saved.snapshot).expect("own texts"), now);
+        let versions = Versions::read(&world.saved.snapshot).expect("own texts");
+        flow.restore_filters(versions, &world.filter, (1, world.end.clone())).expect("its own");
+        let held = Saved::read(&world.saved.snapshot).expect("own texts");
+        flow.restore_held(held, now).expect("its own");
         let mut process = Self {
             flow,
             decoder: decoder(),
@@ -221,7 +239,10 @@ impl Process {
     }
 
     /// Takes the next event; false at the end of the log. The stream may break inside it.
-    pub(super) fn take(&mut self, world: &World, dice: &mut Dice, breaks: bool) -> bool {
+    pub(super) fn take(&mut self, world: &mut World, dice: &mut Dice, breaks: bool) -> bool {
+        if self.flow.awaits_filters() {
+            self.save(world);
+        }
         let Some((front, event)) = self.events.next() else { return false };
         if let Some(front) = front {
             self.decoder.follow_at(front);
@@ -313,6 +334,9 @@ impl Process {
         if let Some(delta) = self.flow.tracker_mut().take_delta(0) {
             world.saved.apply(&delta);
             world.check();
+            self.flow.saved(&delta.snapshot).expect("nothing is lost");
+            let batches = self.flow.take_batches();
+            self.finalize(batches);
         }
     }
 

@@ -37,6 +37,15 @@ pub const CONTROL_PATH: &str = "/control";
 /// Header with the command: JSON, what is not ASCII in it escaped.
 pub const CONTROL_HEADER: &str = "binpulse-control";
 
+/// Where it is asked that the settings are read again, by POST.
+pub const RELOAD_PATH: &str = "/reload";
+/// Header that says what is wanted: [`RELOAD_APPLY`] or [`RELOAD_CHECK`].
+pub const RELOAD_HEADER: &str = "binpulse-reload";
+/// The settings are to change.
+pub const RELOAD_APPLY: &str = "apply";
+/// Only what would change is to be told.
+pub const RELOAD_CHECK: &str = "check";
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
@@ -62,6 +71,8 @@ pub trait Switch: Send + Sync + 'static {
     fn replay(&self, command: &str) -> Result<String, ReplayRefused>;
     /// Takes a command that holds tables back or releases them, JSON; likewise.
     fn control(&self, command: &str) -> Result<String, String>;
+    /// Reads the settings again, or with `check` only tells what would follow; likewise.
+    fn reload(&self, check: bool) -> Result<String, String>;
 }
 
 /// Why rows are not published again, in words.
@@ -89,6 +100,7 @@ pub(super) fn act(
         YIELD_PATH => (yields, false),
         REPLAY_PATH => (replay, true),
         CONTROL_PATH => (control, false),
+        RELOAD_PATH => (reload, false),
         _ => return None,
     };
     let command = path.trim_start_matches('/');
@@ -152,6 +164,19 @@ fn control(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> 
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
     };
     switch.control(command).map_err(|why| (StatusCode::CONFLICT, why))
+}
+
+fn reload(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+    let check = match text(headers, RELOAD_HEADER) {
+        Some(RELOAD_CHECK) => true,
+        Some(RELOAD_APPLY) => false,
+        Some(_) | None => {
+            let needed =
+                "header binpulse-reload is needed, `apply` or `check`; `binpulse reload` sends it";
+            return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
+        }
+    };
+    switch.reload(check).map_err(|why| (StatusCode::CONFLICT, why))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use super::{
     CLASSES, LabelValues, LabeledMetric, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS,
@@ -269,20 +269,18 @@ impl Make<'_> {
         values: &[&str],
     ) -> Result<LabeledMetric<IntCounter>, prometheus::Error> {
         let options = prometheus::Opts::new(full(name), help);
-        let vector = self.add(prometheus::IntCounterVec::new(options, &[label])?)?;
+        let vector = self.add(IntCounterVec::new(options, &[label])?)?;
         LabeledMetric::new(values, |value| vector.get_metric_with_label_values(&[value]))
     }
 
-    /// One for each pattern of the filters, in their order.
-    fn patterns(&self, name: &str, help: &str) -> Result<Vec<IntCounter>, prometheus::Error> {
+    /// One for each pattern of the filters; those that a reload brings follow when they match.
+    fn patterns(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
         let options = prometheus::Opts::new(full(name), help);
-        let vector = prometheus::IntCounterVec::new(options, &["setting", "pattern"])?;
-        let vector = self.add(vector)?;
-        let patterns = self.label_values.filter_patterns.iter();
-        let counter = |(setting, pattern): &(&'static str, String)| {
-            vector.get_metric_with_label_values(&[*setting, pattern.as_str()])
-        };
-        patterns.map(counter).collect()
+        let vector = self.add(IntCounterVec::new(options, &["setting", "pattern"])?)?;
+        for (setting, pattern) in &self.label_values.filter_patterns {
+            vector.get_metric_with_label_values(&[*setting, pattern.as_str()])?;
+        }
+        Ok(vector)
     }
 
     fn histograms(

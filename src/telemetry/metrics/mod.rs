@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::telemetry::TableRows;
 pub use labeled_metric::{LabeledMetric, OTHER};
@@ -131,8 +131,8 @@ pub struct Metrics {
     pub published_bytes_total: IntCounter,
     /// Values or rows too large for a message.
     pub oversize_total: LabeledMetric<IntCounter>,
-    /// Events of rows by the patterns of the filters that match them, in the order of the label values.
-    pub filter_pattern_events_total: Vec<IntCounter>,
+    /// Events of rows by the patterns of the filters that match them.
+    pub filter_pattern_events_total: IntCounterVec,
     /// Tables that were looked up in `information_schema`.
     pub schema_lookups_total: LabeledMetric<IntCounter>,
     /// Messages that the sink refused for good, quarantined.

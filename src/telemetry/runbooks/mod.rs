@@ -44,6 +44,7 @@ runbooks![
     "BinpulseRelayStateFailing",
     "BinpulseRelayTargetFailing",
     "BinpulseRelayTargetGone",
+    "BinpulseReloadRefused",
     "BinpulseSinkStalled",
     "BinpulseSnapshotStalled",
     "BinpulseSuppressed",

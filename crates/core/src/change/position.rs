@@ -27,6 +27,13 @@ impl Position {
     pub fn is_in_file_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.file, &other.file) || self.file == other.file
     }
+
+    /// Whether it is at `until`, a place in the same log, or behind it. Files are in the order of their
+    /// numbers.
+    pub fn has_reached(&self, until: &Self) -> bool {
+        let number = |file: &str| file.rsplit_once('.').and_then(|(_, n)| n.parse::<u64>().ok());
+        (number(&until.file), until.offset) <= (number(&self.file), self.offset)
+    }
 }
 
 impl PartialEq for Position {

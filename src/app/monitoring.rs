@@ -294,7 +294,6 @@ async fn serve(
     let history = Box::new(move || shown.document());
     let http = TaskGroup::new("http");
     let supervisor = Supervisor::new(&http.tasks, &loops, &metrics);
-    let hidden = plan.hidden.clone();
     let endpoints = Endpoints {
         metrics,
         loops,
@@ -303,7 +302,7 @@ async fn serve(
         history,
         switch,
         digests,
-        hidden,
+        hidden: plan.hidden.clone(),
     };
     let HttpPlan { address, access, .. } = plan.http.clone();
     let bound = Http::bind(address, endpoints, access).await;

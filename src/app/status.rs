@@ -1,6 +1,7 @@
 //! The document of `/status`, put together from what the parts keep.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::controls;
@@ -124,6 +125,7 @@ impl StatusBuilder {
             lag_seconds: seconds(lag),
             newest_commit_age_seconds: age,
             lanes: progress.lanes as u64,
+            changes_read: self.metrics.changes_read.load(Ordering::Relaxed),
             changes_published: changes.sum(),
             messages_published: self.metrics.messages_published_total.get(),
         }

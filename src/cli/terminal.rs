@@ -216,6 +216,8 @@ fn figures(status: &Value) -> String {
         "-" => "never".to_owned(),
         age => format!("{age} ago"),
     };
+    let late = status.pointer("/recent/late").and_then(Value::as_str);
+    let late = late.filter(|late| !late.is_empty()).map(plain);
     let mut rows = vec![
         (
             "stream",
@@ -228,7 +230,7 @@ fn figures(status: &Value) -> String {
             format!("{}  {} {}", of("/source/host"), of("/source/flavor"), of("/source/version")),
         ),
         ("read", of("/progress/read")),
-        ("lag", age("/progress/lag_seconds")),
+        ("lag", late.unwrap_or_else(|| age("/progress/lag_seconds"))),
         ("delivered", of("/progress/delivered")),
         (
             "published",
@@ -255,6 +257,7 @@ fn figures(status: &Value) -> String {
             format!("{}, saved {}", of("/checkpoint/place"), ago("/checkpoint/age_seconds")),
         ),
     ];
+    rows.extend(rates(&status["recent"]));
     let paths = status["paths"].as_array().map(Vec::as_slice).unwrap_or_default();
     let failing = || paths.iter().filter(|path| path["failing"] == true);
     if !paths.is_empty() {
@@ -275,6 +278,31 @@ fn figures(status: &Value) -> String {
     let lines: Vec<_> =
         rows.into_iter().map(|(name, value)| format!("{name:<11}{value}\n")).collect();
     lines.concat()
+}
+
+/// How fast it goes, and which tables are the busiest: of `/history`.
+fn rates(recent: &Value) -> Vec<(&'static str, String)> {
+    let per_second = |value: &Value| value.as_f64().map_or("-".to_owned(), |it| format!("{it:.1}"));
+    let mut rows = Vec::new();
+    if let Some(point) = recent["points"].as_array().and_then(|points| points.last()) {
+        let of = |key: &str| per_second(&point[key]);
+        rows.push((
+            "rates",
+            format!(
+                "{} rows/s committed, {} rows/s published in {} messages/s",
+                of("committed_per_second"),
+                of("changes_per_second"),
+                of("messages_per_second")
+            ),
+        ));
+    }
+    let table =
+        |one: &Value| format!("{} {}/s", show(&one["table"]), per_second(&one["rows_per_second"]));
+    let busiest: Vec<_> = recent["busiest"].as_array().into_iter().flatten().map(table).collect();
+    if !busiest.is_empty() {
+        rows.push(("busiest", busiest.join(", ")));
+    }
+    rows
 }
 
 /// Consumers, worst first: grouped, or with a filter each member that it finds.
@@ -498,6 +526,32 @@ mod tests {
         assert!(text.contains("and 10 more; --only NAME") && text.lines().count() < 40, "{text}");
         let text = status(&json!(said.concluded()), 0, Some("team14/"));
         assert_eq!(text.matches("team14/path").count(), 5, "{text}");
+    }
+
+    #[test]
+    fn lag_and_rates_are_told_as_the_history_has_them() {
+        let mut says = json!(document("catching_up", "late", "stream").concluded());
+        says["recent"] = json!({
+            "late": "42.0 s late, about 3 min to catch up",
+            "points": [{}, {
+                "committed_per_second": 40.0, "changes_per_second": 390.25, "messages_per_second": 4.0,
+            }],
+            "busiest": [
+                {"table": "shop.orders", "rows_per_second": 300.0},
+                {"table": "shop.items", "rows_per_second": 90.3},
+            ],
+        });
+        let text = status(&says, 0, None);
+        for line in [
+            "lag        42.0 s late, about 3 min to catch up",
+            "rates      40.0 rows/s committed, 390.2 rows/s published in 4.0 messages/s",
+            "busiest    shop.orders 300.0/s, shop.items 90.3/s",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        says["recent"] = Value::Null;
+        let text = status(&says, 0, None);
+        assert!(text.contains("lag        -") && !text.contains("rates"), "{text}");
     }
 
     #[test]

@@ -104,8 +104,9 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
     if matches.get_flag("watch") {
         return watch(&service, only);
     }
-    match ask(&service) {
-        Ok(status) if io::stdout().is_terminal() => {
+    let is_terminal = io::stdout().is_terminal();
+    match if is_terminal { ask_all(&service) } else { ask(&service) } {
+        Ok(status) if is_terminal => {
             let text = terminal::status(&status, crate::platform::wall_us(), only);
             print(&(fitted(&text) + &terminal::next(&status)))
         }
@@ -133,7 +134,7 @@ fn watch(service: &Service, only: Option<&str>) -> Exit {
     }
     loop {
         let asked = Instant::now();
-        let text = match ask(service) {
+        let text = match if is_terminal { ask_all(service) } else { ask(service) } {
             Ok(status) => {
                 let text = if is_terminal {
                     terminal::status(&status, crate::platform::wall_us(), only)
@@ -188,6 +189,14 @@ pub(super) fn question(matches: &ArgMatches) -> Result<Service, Exit> {
 
 pub(super) fn ask(service: &Service) -> Result<Value, String> {
     ask_for(service, "/status")
+}
+
+/// With what the service remembers of the last time, as `recent`: rates, and how late it is.
+fn ask_all(service: &Service) -> Result<Value, String> {
+    let mut status = ask(service)?;
+    // An older service has none.
+    status["recent"] = ask_for(service, "/history").unwrap_or_default();
+    Ok(status)
 }
 
 fn ask_for(service: &Service, path: &str) -> Result<Value, String> {

@@ -23,6 +23,8 @@ use super::destination::Topics;
 pub(crate) struct Note {
     /// Lane of the encoded batch.
     pub(crate) lane: LaneId,
+    /// Its key.
+    pub(crate) lane_key: Arc<str>,
     /// What it is about.
     pub(crate) kind: Kind,
     /// Rows by operation: inserts, updates, deletes.
@@ -49,11 +51,13 @@ pub(crate) struct Note {
 
 impl Note {
     /// Of a encoded batch of which nothing is sent.
-    pub(super) fn new(lane: LaneId, kind: Kind, rows: [u32; 3]) -> Self {
+    pub(super) fn new(batch: &EncodedBatch) -> Self {
+        let lane = batch.lane();
         Self {
-            lane,
-            kind,
-            rows,
+            lane: lane.id,
+            lane_key: Arc::clone(&lane.key),
+            kind: batch.kind(),
+            rows: batch.rows_by_op(),
             messages: 0,
             last_id: None,
             extra_units: Vec::new(),
@@ -108,10 +112,9 @@ impl Finalizing {
     async fn run(mut self, mut batches: EncodedIntake) {
         let mut finalized = Vec::new();
         while let Some((batch, room)) = batches.recv().await {
-            let (lane, kind, rows) = (batch.lane().id, batch.kind(), batch.rows_by_op());
+            let mut note = Note::new(&batch);
             self.finalize(batch, &mut finalized);
             let Some(claims) = self.check_in(&mut finalized, &batches).await else { return };
-            let mut note = Note::new(lane, kind, rows);
             note.lossy_cells = self.finalizer.take_lossy_cells();
             let messages = number(&mut note, claims, &mut finalized, &mut self.next_id);
             let halts = note.too_large.is_some();
@@ -128,8 +131,7 @@ impl Finalizing {
                 // The loop halts when it comes to the note. Until then nothing may overtake the row:
                 // what is still under way is not sent, not settled, and comes again.
                 while let Some((batch, _room)) = batches.recv().await {
-                    let (lane, kind, rows) = (batch.lane().id, batch.kind(), batch.rows_by_op());
-                    drop(self.notes.send(Note::new(lane, kind, rows)));
+                    drop(self.notes.send(Note::new(&batch)));
                 }
                 return;
             }

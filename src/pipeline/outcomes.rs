@@ -1,5 +1,6 @@
 //! What becomes of messages and of saves, and what follows from that.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Error;
@@ -44,6 +45,10 @@ impl Pipeline {
         if let Some(step) = &message.canary {
             self.parts.observer.canary_accepted(step, at);
             return;
+        }
+        let rows: u64 = message.rows.into_iter().map(u64::from).sum();
+        if rows > 0 {
+            metrics.table_rows.add(&message.lane, rows);
         }
         for (op, rows) in OPS.iter().zip(message.rows) {
             if rows > 0 {
@@ -108,8 +113,11 @@ impl Pipeline {
         self.finalizing = self.finalizing.saturating_sub(1);
         self.unsettled += note.messages;
         let canary = self.parts.flow.finalized(&note)?;
+        let rows: u64 = note.rows.iter().copied().map(u64::from).sum();
+        self.parts.metrics.changes_read.fetch_add(rows, Ordering::Relaxed);
         if let Some(id) = note.last_id {
-            self.on_their_way.insert(id, OnItsWay { canary, rows: note.rows });
+            let way = OnItsWay { canary, rows: note.rows, lane: note.lane_key };
+            self.on_their_way.insert(id, way);
         }
         let oversize = &self.parts.metrics.oversize_total;
         oversize.of("omitted").inc_by(note.omitted_cells.into());

@@ -97,6 +97,8 @@ pub(super) struct OnItsWay {
     pub(super) canary: Option<CanaryStep>,
     /// Rows by operation: of the whole encoded batch, with its last message.
     pub(super) rows: [u32; 3],
+    /// Key of its lane.
+    pub(super) lane: Arc<str>,
 }
 
 /// The loop. Survives the end of a stream: the next one continues where it ended.

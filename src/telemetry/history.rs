@@ -1,12 +1,14 @@
 //! What has been: the changes of the verdict with their evidence, and an hour of figures in steps of ten
 //! seconds. Pure: the time is an argument. Bounded in count and in bytes.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::duration;
 use super::status::Status;
+use super::table_rows::{TableRate, TableRates};
 use super::words::{ConditionStatus, Grade, Hop, Indicator};
 
 /// Changes of the verdict that are kept.
@@ -28,6 +30,8 @@ const RECENT_MAX: usize = 30;
 const RECENT_MIN: usize = 5;
 /// Below this lag, seconds, nothing is said of catching up.
 const LATE_AFTER: f64 = 5.0;
+/// Less of the source's time than this, seconds, tells no rate of commits.
+const COMMITTED_MIN: f64 = 1.0;
 /// Seconds of lag less in each second: below it, it does not shrink.
 const SHRINKS_BY: f64 = 0.02;
 
@@ -80,6 +84,9 @@ pub struct Point {
     pub at_us: i64,
     /// The greatest lag in it, seconds; `null` if it was not known.
     pub lag_seconds: Option<f64>,
+    /// Rows that the source committed, each second of its own clock: of that part of the log that was
+    /// read meanwhile. `null` if no commit was read.
+    pub committed_per_second: Option<f64>,
     /// Rows that the topic accepted, each second.
     pub changes_per_second: f64,
     /// Messages that the topic accepted, each second.
@@ -103,6 +110,8 @@ pub struct Document {
     pub step_seconds: i64,
     /// An hour of figures, the oldest first.
     pub points: Vec<Point>,
+    /// The busiest tables of the last minute, the busiest first.
+    pub busiest: Vec<TableRate>,
 }
 
 /// The history, while the process runs.
@@ -114,6 +123,7 @@ pub struct History {
     step: Option<Step>,
     /// Lags of the last seconds: when, and how late.
     recent: VecDeque<(i64, f64)>,
+    tables: TableRates,
     told: String,
 }
 
@@ -123,6 +133,9 @@ struct Step {
     began_us: i64,
     changes: u64,
     messages: u64,
+    read: u64,
+    /// The newest commit that was read, by the source's clock, microseconds.
+    commit_us: Option<f64>,
     so_far: Point,
 }
 
@@ -141,6 +154,16 @@ impl History {
             self.push(change);
         }
         !is_same
+    }
+
+    /// Whether a step ends now: then the tables are counted too.
+    pub fn is_step_over(&self, now_us: i64) -> bool {
+        self.step.as_ref().is_none_or(|step| is_over(step.began_us, now_us))
+    }
+
+    /// Takes the rows of each table that were published since the start.
+    pub fn count_tables(&mut self, counts: HashMap<Arc<str>, u64>, now_us: i64) {
+        self.tables.sample(counts, now_us);
     }
 
     /// Puts the changes of the run before in front of those of this one.
@@ -172,6 +195,7 @@ impl History {
             changes: self.changes().rev().cloned().collect(),
             step_seconds: STEP_US / 1_000_000,
             points: self.points.iter().copied().collect(),
+            busiest: self.tables.busiest(),
         }
     }
 
@@ -195,7 +219,11 @@ impl History {
             self.recent.pop_front();
         }
         let (changes, messages) = (progress.changes_published, progress.messages_published);
-        let fresh = || Step { began_us: now_us, changes, messages, so_far: Point::default() };
+        let read = progress.changes_read;
+        #[expect(clippy::cast_precision_loss, reason = "a rate, not an identity")]
+        let commit_us = progress.newest_commit_age_seconds.map(|age| now_us as f64 - age * 1e6);
+        let so_far = Point::default();
+        let fresh = || Step { began_us: now_us, changes, messages, read, commit_us, so_far };
         let step = self.step.get_or_insert_with(fresh);
         let trips = status.consumers.iter();
         let trips = trips.filter_map(|one| one.recent.iter().find_map(|it| it.took_seconds));
@@ -205,16 +233,21 @@ impl History {
         let heartbeat = status.heartbeat.roundtrip_seconds;
         so_far.heartbeat_seconds = greater(so_far.heartbeat_seconds, heartbeat);
         so_far.canary_seconds = greater(so_far.canary_seconds, canary);
-        let took_us = now_us.saturating_sub(step.began_us);
-        if (0..STEP_US).contains(&took_us) {
+        if !is_over(step.began_us, now_us) {
             return;
         }
+        let took_us = now_us.saturating_sub(step.began_us);
+        let committed = step.commit_us.zip(commit_us).map(|(from, to)| (to - from) / 1e6);
+        let committed = committed.filter(|seconds| *seconds >= COMMITTED_MIN);
         #[expect(clippy::cast_precision_loss, reason = "a rate, not an identity")]
         let per_second = |now: u64, then: u64| {
             now.saturating_sub(then) as f64 * 1e6 / took_us.max(STEP_US) as f64
         };
+        #[expect(clippy::cast_precision_loss, reason = "a rate, not an identity")]
+        let rows_read = read.saturating_sub(step.read) as f64;
         let point = Point {
             at_us: now_us,
+            committed_per_second: committed.map(|seconds| rows_read / seconds),
             changes_per_second: per_second(changes, step.changes),
             messages_per_second: per_second(messages, step.messages),
             ..step.so_far
@@ -275,6 +308,10 @@ impl Change {
             version: status.version.clone(),
         }
     }
+}
+
+fn is_over(began_us: i64, now_us: i64) -> bool {
+    !(0..STEP_US).contains(&now_us.saturating_sub(began_us))
 }
 
 fn greater(one: Option<f64>, other: Option<f64>) -> Option<f64> {
@@ -386,6 +423,29 @@ mod tests {
         assert!((last.changes_per_second - 50.0).abs() < 1e-9, "{last:?}");
         assert_eq!(last.canary_seconds, Some(2.0), "the newest that came back, of the slowest");
         assert_eq!(points[0].at_us, 3_610 * SECOND);
+    }
+
+    #[test]
+    fn the_rate_of_commits_is_by_the_source_s_clock_and_that_of_publishing_by_ours() {
+        let mut history = History::default();
+        let mut says = status("catching_up");
+        // In each second ten seconds of the log are read, in which 40 rows a second were committed
+        for second in 0..=20_u32 {
+            says.progress.newest_commit_age_seconds = Some(1_000.0 - 9.0 * f64::from(second));
+            says.progress.changes_read = 400 * u64::from(second);
+            says.progress.changes_published = 390 * u64::from(second);
+            history.record(&says, i64::from(second) * SECOND);
+        }
+        let last = *history.document().points.last().expect("a point");
+        assert_eq!(last.committed_per_second.map(f64::round), Some(40.0));
+        assert!((last.changes_per_second - 390.0).abs() < 1e-9, "{last:?}");
+        // What has not moved tells no rate
+        for second in 21..=40_u32 {
+            says.progress.newest_commit_age_seconds = Some(820.0 + f64::from(second - 20));
+            history.record(&says, i64::from(second) * SECOND);
+        }
+        let last = *history.document().points.last().expect("a point");
+        assert_eq!(last.committed_per_second, None);
     }
 
     #[test]

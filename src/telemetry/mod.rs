@@ -18,6 +18,7 @@ mod repeats;
 mod runbooks;
 pub mod snapshot;
 pub mod status;
+mod table_rows;
 pub mod words;
 
 pub use conclusion::{
@@ -30,3 +31,4 @@ pub use loops::{LoopTicker, Loops};
 pub use metrics::Metrics;
 pub use readiness::Readiness;
 pub use status::Status;
+pub use table_rows::{TableRate, TableRates, TableRows};

@@ -391,6 +391,8 @@ pub struct Progress {
     pub log_expiry_seconds: Option<f64>,
     /// Lanes that have carried a row.
     pub lanes: u64,
+    /// Rows read from the log and taken for publishing since the start of the process.
+    pub changes_read: u64,
     /// Rows published since the start of the process.
     pub changes_published: u64,
     /// Messages published since the start of the process.

@@ -11,6 +11,7 @@ use crate::takeover::is_healthy;
 tests! {
     changes_of_the_verdict_survive_a_restart_and_are_bounded on [Mysql97, Mariadb1011];
     a_history_without_its_table_is_told_and_stops_nothing on [Mysql97, Mariadb1011];
+    the_busiest_tables_and_the_rate_of_commits_are_told on [Mysql97];
 }
 
 /// The changes, oldest first: when, and the state.
@@ -118,4 +119,29 @@ async fn a_history_without_its_table_is_told_and_stops_nothing(bed: Bed) -> Outc
         tokio::task::yield_now().await;
     }
     Ok(())
+}
+
+async fn the_busiest_tables_and_the_rate_of_commits_are_told(bed: Bed) -> Outcome {
+    // Given a stream, and rows of two tables
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &[]).await?;
+    rig.streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    let tables = ["CREATE DATABASE d", "CREATE TABLE d.a (i INT)", "CREATE TABLE d.b (i INT)"];
+    rig.mysqld.execute(&tables).await?;
+
+    // Then while they are written the table with more rows stands first
+    let give_up = tokio::time::Instant::now() + SOON;
+    loop {
+        let many = "INSERT INTO d.a VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)";
+        rig.mysqld.execute(&[many, "INSERT INTO d.b VALUES (1)"]).await?;
+        let (_, text) = rig.streamer.ask("/history").await?;
+        let told: Value = serde_json::from_str(&text).unwrap_or_default();
+        let of = |at: usize| told["busiest"][at]["table"].as_str().unwrap_or_default().to_owned();
+        let newest = told["points"].as_array().and_then(|points| points.last()).cloned();
+        let committed = newest.and_then(|point| point["committed_per_second"].as_f64());
+        if (of(0), of(1)) == ("d.a".to_owned(), "d.b".to_owned()) && committed > Some(0.0) {
+            return Ok(());
+        }
+        assert!(tokio::time::Instant::now() < give_up, "{text}");
+    }
 }

@@ -29,6 +29,14 @@ fn hour() -> Document {
         let late = if second < 3_500 { 0 } else { 3_700 - second };
         says.progress.lag_seconds = Some(f64::from(late));
         says.progress.changes_published = u64::from(second.unsigned_abs()) * 40;
+        says.progress.changes_read = u64::from(second.unsigned_abs()) * 40;
+        says.progress.newest_commit_age_seconds = Some(f64::from(late));
+        if second % 10 == 0 {
+            let rows = u64::from(second.unsigned_abs());
+            let tables = [("shop.orders", 30 * rows), ("shop.items", 10 * rows)];
+            let counts = tables.map(|(name, rows)| (name.into(), rows));
+            history.count_tables(counts.into(), BEGAN + i64::from(second) * SECOND);
+        }
         history.record(&says, BEGAN + i64::from(second) * SECOND);
     }
     history.document()
@@ -50,7 +58,13 @@ fn the_history_survives_a_reload_and_what_was_opened_stays_open(browser: &mut Br
     }
     let lines = "[...document.querySelectorAll('.spark path')].map((one) => one.getAttribute('d'))";
     let drawn = browser.value(lines);
-    let rate = drawn[1].as_str().expect("a path");
+    for path in [&drawn[1], &drawn[2]] {
+        let path = path.as_str().expect("a path");
+        assert!(path.starts_with('M') && path.matches('L').count() > 300, "{path}");
+    }
+    let busiest = browser.text_of("busiest");
+    assert_eq!(busiest, "shop.orders30 rows/sshop.items10 rows/s");
+    let rate = drawn[2].as_str().expect("a path");
     assert!(rate.starts_with('M') && rate.matches('L').count() > 300, "{rate}");
     browser.value(&format!("{second}.querySelector('details').open = true"));
     browser.value("drawHistory({ late: '', told: '', changes: [{ at_us: Date.now() * 1000, state: 'live', label: 'healthy', headline: 'h', evidence: '', next_step: '', facts: [], conditions: [], indicator: 'works' }], points: [] }); 0");

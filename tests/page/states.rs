@@ -181,6 +181,7 @@ pub(crate) fn status(state: State) -> Status {
             purge_margin_seconds: Some(251_900.0),
             log_expiry_seconds: Some(259_200.0),
             lanes: 12,
+            changes_read: 1_204_120,
             changes_published: 1_204_118,
             messages_published: 31_007,
         },

@@ -121,11 +121,15 @@ impl Recorder {
     }
 
     async fn look(self, status: Arc<StatusBuilder>, stop: &CancellationToken) {
-        let mut ticks = ticks();
+        let (mut ticks, tables) = (ticks(), status.metrics.table_rows.clone());
         while ticked(&mut ticks, stop).await {
             let says = status.status();
             let mut kept = self.lock();
-            kept.is_due |= kept.history.record(&says, platform::wall_us());
+            let now_us = platform::wall_us();
+            if kept.history.is_step_over(now_us) {
+                kept.history.count_tables(tables.by_table(), now_us);
+            }
+            kept.is_due |= kept.history.record(&says, now_us);
             kept.owns_stream = says.checkpoint.epoch > 0 && says.lease.role != Role::Standby;
         }
     }

@@ -301,7 +301,7 @@ impl Process {
         };
         let mut finalized = Vec::new();
         for encoded in batches {
-            let mut note = Note::new(encoded.lane().id, encoded.kind(), encoded.rows_by_op());
+            let mut note = Note::new(&encoded);
             self.finalizer.finalize_within(
                 encoded,
                 &origin,

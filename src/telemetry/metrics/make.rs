@@ -1,10 +1,14 @@
 //! Making the metrics that are counted, and registering them.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use super::{
     CLASSES, LabelValues, LabeledMetric, Metrics, Moment, OPS, OUTCOMES, OVERSIZE, SCHEMA_LOOKUPS,
 };
+
+use crate::telemetry::TableRows;
 
 pub(super) const FAST: &[f64] =
     &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
@@ -218,6 +222,8 @@ impl Make<'_> {
                 &words.replay_outcomes,
             )?,
             user_row_last,
+            table_rows: TableRows::default(),
+            changes_read: AtomicU64::new(0),
             checkpoint_saved,
         };
         metrics.source_clock_offset_seconds.set(f64::NAN);

@@ -19,10 +19,12 @@ mod snapshot;
 pub(crate) mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
+use crate::telemetry::TableRows;
 pub use labeled_metric::{LabeledMetric, OTHER};
 use make::Make;
 pub use probe::{ProbeMetrics, process_page};
@@ -159,6 +161,11 @@ pub struct Metrics {
     pub replay_jobs_total: LabeledMetric<IntCounter>,
     /// When a user's row was last published.
     pub user_row_last: Moment,
+    /// Rows published, by table; in no metric, since tables may be many.
+    pub table_rows: TableRows,
+    /// Rows read from the log that are to be published; in no metric, since the rate is told against the
+    /// source's own clock.
+    pub changes_read: AtomicU64,
     /// When the checkpoint was last saved.
     pub checkpoint_saved: Moment,
 }

@@ -5,6 +5,7 @@ const HISTORY_EVERY = 10000;
 const CHANGES_MAX = 20;
 const SPARKS = [
   ['Lag', 'lag_seconds', (value) => duration(value)],
+  ['Rows committed', 'committed_per_second', (value) => `${number(Math.round(value * 10) / 10)}/s`],
   ['Rows published', 'changes_per_second', (value) => `${number(Math.round(value * 10) / 10)}/s`],
   ['Messages published', 'messages_per_second', (value) => `${number(Math.round(value * 10) / 10)}/s`],
   ['Heartbeat round trip', 'heartbeat_seconds', (value) => duration(value)],
@@ -78,6 +79,9 @@ function drawHistory(history) {
   write(byId('history-late'), history.late ? `${history.late}.` : '');
   write(byId('history-told'), history.told);
   drawSparks(history.points);
+  const busiest = history.busiest || [];
+  byId('busiest-box').hidden = busiest.length === 0;
+  drawList(byId('busiest'), busiest.map((one) => [one.table, `${number(Math.round(one.rows_per_second * 10) / 10)} rows/s`]));
   drawChanges(history.changes);
 }
 

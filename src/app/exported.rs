@@ -44,7 +44,7 @@ pub fn exported(plan: &Plan) -> Result<String, metrics::Error> {
         findings: &findings,
         maintenance: &maintenance,
         lease: &Lease::new(plan).control(),
-        controls: &Controls::new(plan),
+        controls: &Controls::new(&Arc::new(plan.clone())),
     };
     let mut sources = parts.sources(plan);
     let held = controls::families(&Arc::default(), &freshness_state).map(|family| family.name);

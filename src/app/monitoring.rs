@@ -80,7 +80,7 @@ pub(super) struct Controls {
 
 impl Controls {
     /// Of a plan that is about to be run.
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Arc<Plan>) -> Self {
         let snapshot = Arc::<snapshot::Control>::default();
         Self {
             reloader: Arc::new(Reloader::new(plan, Arc::clone(&snapshot))),

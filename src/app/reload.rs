@@ -10,7 +10,7 @@
 //! All or nothing: the settings in force are those of one reading.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -37,19 +37,16 @@ const OF_OTHERS: [&str; 2] = ["relay.", "probe."];
 pub(super) struct Reloader {
     inner: Mutex<Inner>,
     arrived: Notify,
-    /// The filters in force, for who asks the source's tables.
-    filters: Arc<RwLock<filter::Config>>,
     snapshot: Arc<snapshot::Control>,
 }
 
 struct Inner {
-    settings: Settings,
-    /// The plan in force; `None`: the stream has not begun yet.
-    plan: Option<Arc<Plan>>,
+    /// In force, with its settings and filters.
+    plan: Arc<Plan>,
+    /// The stream has begun: settings may change.
+    is_open: bool,
     /// What is to be in force.
-    pending: Option<Box<Plan>>,
-    /// Somebody works on it.
-    is_taken: bool,
+    pending: Option<Arc<Plan>>,
     generation: u64,
     state: ReloadState,
     changed: Instant,
@@ -58,20 +55,18 @@ struct Inner {
 
 impl Reloader {
     /// Of a plan that is about to be run.
-    pub(super) fn new(plan: &Plan, snapshot: Arc<snapshot::Control>) -> Self {
+    pub(super) fn new(plan: &Arc<Plan>, snapshot: Arc<snapshot::Control>) -> Self {
         Self {
             inner: Mutex::new(Inner {
-                settings: plan.settings.clone(),
-                plan: None,
+                plan: Arc::clone(plan),
+                is_open: false,
                 pending: None,
-                is_taken: false,
                 generation: 1,
                 state: ReloadState::InForce,
                 changed: platform::now(),
                 told: String::new(),
             }),
             arrived: Notify::new(),
-            filters: Arc::new(RwLock::new(plan.filter.clone())),
             snapshot,
         }
     }
@@ -79,16 +74,13 @@ impl Reloader {
     /// The stream begins with this plan: from here on settings may change.
     fn open(&self, plan: &Arc<Plan>) {
         let mut inner = self.lock();
-        inner.settings = plan.settings.clone();
-        inner.plan = Some(Arc::clone(plan));
-        drop(inner);
-        self.filter_is(plan.filter.clone());
+        (inner.plan, inner.is_open) = (Arc::clone(plan), true);
     }
 
-    /// The filters in force.
-    pub(super) fn filters(&self) -> Arc<dyn Fn() -> filter::Config + Send + Sync> {
-        let filters = Arc::clone(&self.filters);
-        Arc::new(move || filters.read().unwrap_or_else(PoisonError::into_inner).clone())
+    /// The filters in force, for who asks the source's tables.
+    pub(super) fn filters(self: &Arc<Self>) -> Arc<dyn Fn() -> filter::Config + Send + Sync> {
+        let reloader = Arc::clone(self);
+        Arc::new(move || reloader.lock().plan.filter.clone())
     }
 
     /// Reads the settings again, or with `check` only tells what would follow. What follows, or why nothing
@@ -138,7 +130,7 @@ impl Reloader {
     /// The settings in force, without secrets.
     pub(super) fn shown(&self) -> serde_json::Value {
         let inner = self.lock();
-        let shown = inner.settings.values.shown();
+        let shown = inner.plan.settings.values.shown();
         serde_json::Value::Object(shown.map(|(key, text)| (key.to_owned(), text.into())).collect())
     }
 
@@ -168,44 +160,27 @@ impl Reloader {
         ]
     }
 
-    fn filter_is(&self, config: filter::Config) {
-        *self.filters.write().unwrap_or_else(PoisonError::into_inner) = config;
-    }
-
-    /// The next settings that are to be in force. Cancel safe.
-    async fn next(&self) -> Box<Plan> {
+    /// The settings that are to be in force: they stay so until they hold, or are refused. Cancel safe.
+    async fn next(&self) -> Arc<Plan> {
         loop {
             let notified = self.arrived.notified();
-            if let Some(plan) = self.take() {
-                return plan;
+            if let Some(plan) = &self.lock().pending {
+                return Arc::clone(plan);
             }
             notified.await;
         }
     }
 
-    fn take(&self) -> Option<Box<Plan>> {
-        let mut inner = self.lock();
-        let pending = inner.pending.clone().filter(|_| !inner.is_taken);
-        inner.is_taken |= pending.is_some();
-        pending
-    }
-
-    /// A task that broke left it: it is taken up again.
-    fn untake(&self) {
-        self.lock().is_taken = false;
-    }
-
     fn refuse(&self, why: String) {
         tracing::error!("the settings are not changed: {why}");
         let mut inner = self.lock();
-        (inner.pending, inner.is_taken) = (None, false);
+        inner.pending = None;
         inner.enter(ReloadState::Refused, why);
     }
 
     /// These settings hold from here on.
-    fn hold(&self, plan: Box<Plan>, version: Option<&Version>) {
+    fn hold(&self, plan: Arc<Plan>, version: Option<&Version>) {
         logs::set_level(plan.settings.values.text_opt("log.level"));
-        self.filter_is(plan.filter.clone());
         let mut inner = self.lock();
         let mut told = std::mem::take(&mut inner.told);
         if let Some(version) = version {
@@ -213,9 +188,7 @@ impl Reloader {
         }
         inner.generation += 1;
         let generation = inner.generation;
-        (inner.pending, inner.is_taken) = (None, false);
-        inner.settings = plan.settings.clone();
-        inner.plan = Some(plan.into());
+        (inner.plan, inner.pending) = (plan, None);
         inner.enter(ReloadState::InForce, told);
         drop(inner);
         tracing::warn!(generation, "the settings changed");
@@ -241,12 +214,13 @@ impl Inner {
 
     /// What follows from the settings as they stand now, in words, and the plan with them if anything
     /// changes; or why they can't be in force.
-    fn read(&self, snapshot: &snapshot::Control) -> Result<(String, Option<Box<Plan>>), String> {
-        let Some(now) = &self.plan else {
+    fn read(&self, snapshot: &snapshot::Control) -> Result<(String, Option<Arc<Plan>>), String> {
+        if !self.is_open {
             return Err("the stream has not begun yet: ask again\n".to_owned());
-        };
-        let (values, plan) = read(&self.settings)?;
-        let differences = differences(&self.settings.values, &values);
+        }
+        let now = &self.plan;
+        let (values, plan) = read(&now.settings)?;
+        let differences = differences(&now.settings.values, &values);
         if differences.is_empty() {
             return Ok(("nothing has changed\n".to_owned(), None));
         }
@@ -256,8 +230,8 @@ impl Inner {
             return refused("not all of it can change while the service runs");
         }
         let mut next = Plan {
-            filter: filter::Config { names: now.filter.names, ..plan.filter },
-            settings: Settings { values, ..self.settings.clone() },
+            filter: plan.filter,
+            settings: Settings { values, ..now.settings.clone() },
             ..Plan::clone(now)
         };
         next.compare_names(now.filter.names);
@@ -275,7 +249,7 @@ impl Inner {
                 "a snapshot is read: wait for its end, or stop it (`binpulse snapshot stop`)",
             );
         }
-        Ok((text, Some(Box::new(next))))
+        Ok((text, Some(Arc::new(next))))
     }
 }
 
@@ -319,25 +293,25 @@ fn text(differences: &[Difference]) -> String {
 
 /// The plan of a process that has the stream now, with the filters as they stand in its settings: they may have
 /// changed while it waited as a standby.
-pub(super) fn as_it_stands(plan: &Plan) -> Plan {
+pub(super) fn as_it_stands(plan: &Arc<Plan>) -> Arc<Plan> {
     if !plan.ha.stands_by || plan.settings.reload.is_none() {
-        return plan.clone();
+        return Arc::clone(plan);
     }
     let (values, read) = match read(&plan.settings) {
         Ok(read) => read,
         Err(why) => {
             tracing::error!("the settings are as at the start, and can't be read again: {why}");
-            return plan.clone();
+            return Arc::clone(plan);
         }
     };
     let differences = differences(&plan.settings.values, &values);
     if differences.iter().any(|it| it.takes != Takes::Reload) {
         let text = text(&differences);
         tracing::warn!("the settings changed, and are as at the start until a restart: {text}");
-        return plan.clone();
+        return Arc::clone(plan);
     }
     let settings = Settings { values, ..plan.settings.clone() };
-    Plan { filter: read.filter, settings, ..plan.clone() }
+    Arc::new(Plan { filter: read.filter, settings, ..Plan::clone(plan) })
 }
 
 /// What a reload needs besides the settings.
@@ -364,8 +338,7 @@ impl Reloading {
 
     /// Brings settings into force that were asked for, until told to stop.
     pub(super) async fn run(self, stop: CancellationToken) {
-        self.reloader.untake();
-        let signal = self.reloader.lock().settings.reload.clone().map(|reload| reload.signal);
+        let signal = self.reloader.lock().plan.settings.reload.clone().map(|reload| reload.signal);
         let signals = async {
             let Some(signal) = &signal else { return std::future::pending().await };
             loop {
@@ -390,9 +363,9 @@ impl Reloading {
         }
     }
 
-    async fn bring(&self, plan: Box<Plan>) {
+    async fn bring(&self, plan: Arc<Plan>) {
         let now = self.reloader.filters()();
-        let is_same = Version::new(0, &now, filter::Since::default(), 0).is_of(&plan.filter);
+        let is_same = now.has_patterns_of(&plan.filter);
         if is_same && now.must_match == plan.filter.must_match {
             return self.reloader.hold(plan, None);
         }
@@ -402,8 +375,9 @@ impl Reloading {
         let version = if is_same {
             None
         } else {
-            let at_us = platform::wall_us();
-            let Some(version) = self.held.filter(plan.filter.clone(), at_us).await else { return };
+            let holds = self.held.filter(plan.filter.clone(), platform::wall_us()).await;
+            // Without a loop the process stops: the settings hold with the next start.
+            let Some(version) = holds else { return std::future::pending().await };
             Some(version)
         };
         self.findings.filter_is(plan.filter.clone());

@@ -136,19 +136,17 @@ impl Filter {
         })
     }
 
-    /// Columns of which tables are hidden, and which tables are published: as these filters see a table
-    /// of this name, and others do.
+    /// Whether others, which compare names alike, treat a table of this name otherwise: whether it is
+    /// published, and which of its columns are hidden.
     pub fn differs(&self, other: &Config, database: &str, table: &str) -> bool {
         let (own, names) = (&self.config, [database, table]);
-        let of = |config: &Config| {
-            let hides = |list: &[Pattern]| -> Vec<String> {
-                let of_table = list.iter().filter(|it| it.matches_front(&names, own.names));
-                of_table.map(|it| it.as_str().to_owned()).collect()
-            };
-            let is_wanted = wants(&Config { names: own.names, ..config.clone() }, &names);
-            (is_wanted, hides(&config.drop_columns), hides(&config.hash_columns))
+        let is_about_it = |pattern: &&Pattern| pattern.matches_front(&names, own.names);
+        let is_alike = |one: &[Pattern], two: &[Pattern]| {
+            one.iter().filter(is_about_it).eq(two.iter().filter(is_about_it))
         };
-        of(own) != of(other)
+        wants(own, &names) != wants(other, &names)
+            || !is_alike(&own.drop_columns, &other.drop_columns)
+            || !is_alike(&own.hash_columns, &other.hash_columns)
     }
 
     /// Whether columns of any table are left out or hashed.
@@ -232,6 +230,14 @@ impl Config {
         if let Some(before) = &mut self.before {
             Arc::make_mut(before).compare_names(case);
         }
+    }
+
+    /// Whether these are the patterns of others too, which a reload changes.
+    pub fn has_patterns_of(&self, other: &Self) -> bool {
+        self.tables == other.tables
+            && self.exclude == other.exclude
+            && self.drop_columns == other.drop_columns
+            && self.hash_columns == other.hash_columns
     }
 
     /// All patterns of the settings, each with its key.

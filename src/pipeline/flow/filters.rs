@@ -146,11 +146,14 @@ impl Flow {
         if self.filters.ahead.is_empty() && self.filters.sent_until.is_none() {
             return Ok(());
         }
-        let server = self.tracker.server().to_owned();
-        let position = self.tracker.committed_place().position.clone();
-        let reached = (server.as_str(), &position);
-        self.filters.sent_until.take_if(|until| !until.is_after(transaction, reached));
-        self.switch_while(|since| !since.is_after(transaction, reached))
+        let reached = (self.tracker.server(), &self.tracker.committed_place().position);
+        let is_ahead = |since: &Since| since.is_after(transaction, reached);
+        self.filters.sent_until.take_if(|until| !is_ahead(until));
+        if self.filters.ahead.front().is_none_or(|(since, _)| is_ahead(since)) {
+            return Ok(());
+        }
+        let (server, position) = (reached.0.to_owned(), reached.1.clone());
+        self.switch_while(|since| !since.is_after(transaction, (&server, &position)))
     }
 
     fn switch_while(&mut self, holds: impl Fn(&Since) -> bool) -> Result<(), Error> {

@@ -22,7 +22,7 @@ use super::lane::{lane_of, stream_of, suppressed_rows, watermarks};
 use super::limits::{BACK_PAUSE, GRACE, IDLE_LANES_TICKS, LANES_MAX, TICK, TURN_MAX};
 use super::messages::Messages;
 use super::parking::message_parked;
-use super::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
+use super::poll::{Arrived, Content as Opened, Fetch, Polling, Room};
 use super::status::{self, LaneView, ParkedCommand, Status};
 use super::verified::Verified;
 use crate::body::Bodies;
@@ -225,14 +225,11 @@ struct Told {
 /// Runs a route until it is stopped or can't continue.
 pub async fn run_copy(parts: CopyParts, stop: CancellationToken) -> Result<(), Halt> {
     let room = Arc::new(Room::new(&parts.config));
-    let polling = stop.child_token();
-    let (mut running, mut arrivals) =
-        pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
+    let mut polling =
+        Polling::begin(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &stop);
     let mut route = CopyRoute::new(parts, room);
-    let outcome = route.turns(&mut arrivals, &stop).await;
-    polling.cancel();
-    arrivals.close();
-    running.shutdown().await;
+    let outcome = route.turns(&mut polling.arrivals, &stop).await;
+    polling.end().await;
     route.end().await;
     outcome
 }

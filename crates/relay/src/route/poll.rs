@@ -258,31 +258,47 @@ impl Content {
     }
 }
 
-/// Starts the pollers; they end with `polling`.
-pub(super) fn pollers(
-    config: &Config,
-    queue: &Queue,
-    room: &Arc<Room>,
-    fetch: &Arc<dyn Fetch>,
-    metrics: &Arc<Metrics>,
-    polling: &CancellationToken,
-) -> (JoinSet<()>, mpsc::Receiver<Arrived>) {
-    let (arrived, arrivals) = mpsc::channel(64);
-    let tables = Arc::new(Tables::default());
-    let mut running = JoinSet::new();
-    for _ in 0..config.pollers {
-        let poller = Poller {
-            queue: queue.clone(),
-            room: Arc::clone(room),
-            limits: config.open,
-            fetch: Arc::clone(fetch),
-            tables: Arc::clone(&tables),
-            metrics: Arc::clone(metrics),
-            arrived: arrived.clone(),
-        };
-        running.spawn(poller.run(polling.clone()));
+/// The pollers of a queue, and what they bring.
+pub(super) struct Polling {
+    pub(super) arrivals: mpsc::Receiver<Arrived>,
+    running: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Polling {
+    /// Starts them; they end with `stop` too.
+    pub(super) fn begin(
+        config: &Config,
+        queue: &Queue,
+        room: &Arc<Room>,
+        fetch: &Arc<dyn Fetch>,
+        metrics: &Arc<Metrics>,
+        stop: &CancellationToken,
+    ) -> Self {
+        let (arrived, arrivals) = mpsc::channel(64);
+        let tables = Arc::new(Tables::default());
+        let (mut running, stop) = (JoinSet::new(), stop.child_token());
+        for _ in 0..config.pollers {
+            let poller = Poller {
+                queue: queue.clone(),
+                room: Arc::clone(room),
+                limits: config.open,
+                fetch: Arc::clone(fetch),
+                tables: Arc::clone(&tables),
+                metrics: Arc::clone(metrics),
+                arrived: arrived.clone(),
+            };
+            running.spawn(poller.run(stop.clone()));
+        }
+        Self { arrivals, running, stop }
     }
-    (running, arrivals)
+
+    /// Ends them; what they brought and nobody took is received again later.
+    pub(super) async fn end(mut self) {
+        self.stop.cancel();
+        self.arrivals.close();
+        self.running.shutdown().await;
+    }
 }
 
 /// Schemas that were opened, shared by messages.

@@ -37,7 +37,7 @@ use crate::route::limits::{
 use crate::route::messages::Messages;
 use crate::route::outbox::Outboxes;
 use crate::route::parking::{Parking, parked};
-use crate::route::poll::{Arrived, Content as Opened, Fetch, Room, pollers};
+use crate::route::poll::{Arrived, Content as Opened, Fetch, Polling, Room};
 use crate::route::status::{self, LANES_SHOWN_MAX, LaneView, Status, View};
 use crate::route::store::LaneStore;
 use crate::state::{Acquired, Lease, Reason, Save, StateError};
@@ -106,14 +106,11 @@ pub async fn run<R: Receive, S: LaneStore>(
     stop: CancellationToken,
 ) -> Result<(), Halt> {
     let room = Arc::new(Room::new(&parts.config));
-    let polling = stop.child_token();
-    let (mut running, mut arrivals) =
-        pollers(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &polling);
+    let mut polling =
+        Polling::begin(&parts.config, &parts.queue, &room, &parts.fetch, &parts.metrics, &stop);
     let mut route = Route::new(parts, room);
-    let outcome = route.turns(&mut arrivals, &stop).await;
-    polling.cancel();
-    arrivals.close();
-    running.shutdown().await;
+    let outcome = route.turns(&mut polling.arrivals, &stop).await;
+    polling.end().await;
     route.end().await;
     outcome
 }

@@ -379,8 +379,23 @@ fn restore(
     flow.restore_filters(versions, &plan.filter, (platform::wall_us(), end))?;
     let saved = Saved::read(&checkpoint.snapshot)?;
     for control in &saved.controls {
-        let Control { pattern, reason, by, .. } = control;
-        tracing::warn!(pattern, reason, by, "control: rows of these tables are still held back");
+        let Control { pattern, reason, by, rows_per_second, .. } = control;
+        if control.holds() {
+            tracing::warn!(
+                pattern,
+                reason,
+                by,
+                "control: rows of these tables are still held back"
+            );
+        } else {
+            tracing::warn!(
+                pattern,
+                reason,
+                by,
+                rows_per_second,
+                "control: the rate is still limited"
+            );
+        }
     }
     desk.open(&saved.controls);
     flow.restore_held(saved, platform::now())?;

@@ -6,7 +6,7 @@ use crate::control::Desk;
 use crate::freshness::FreshnessState;
 use crate::platform;
 use crate::telemetry::metrics::{Kind, ScrapedFamily};
-use crate::telemetry::status::ControlStatus;
+use crate::telemetry::status::{ControlState, ControlStatus};
 
 /// How each control stands, with the time that is left to send what it holds back.
 pub(super) fn shown(desk: &Desk, freshness: &FreshnessState) -> Vec<ControlStatus> {
@@ -43,8 +43,9 @@ pub(super) fn families(desk: &Arc<Desk>, freshness: &Arc<FreshnessState>) -> [Sc
     [
         gauge(
             "binpulse_control_active",
-            "1 for each pattern of tables that an operator holds back; no series for all others.",
-            |_| Some(1.0),
+            "1 for each pattern of tables that is held back, 0 for one whose rate is limited and not \
+             exceeded; no series for all others.",
+            |control| Some(f64::from(u8::from(control.state != ControlState::Live))),
         ),
         gauge(
             "binpulse_control_held_rows",

@@ -31,6 +31,7 @@ pub(super) fn flow(
         nonces: Some(nonces),
         surplus_rows: None,
         snapshot_keys_max: plan.snapshot.touched_keys,
+        pace: None,
     };
     let mut pack = plan.pack.clone();
     pack.attempt = attempt;

@@ -10,21 +10,25 @@
 //! live      the control ends, and the loop reads on: the next row of each lane follows the last one sent
 //! ```
 //!
+//! Of a table whose rate is limited, what came faster is sent in the same way, at its rate: in parts, so that
+//! a crash repeats little. Then it is live again, and its limit stays.
+//!
 //! How far it has got is saved: after a crash the rest is sent, and at most one part twice, under the same
 //! numbers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::controls::shown;
 use super::plan::Plan;
 use super::replay::{Error, ReplayRequest, bounded, peek, replay};
 use crate::change::NameCase;
-use crate::control::{Control, Desk, Saved, tables};
+use crate::control::{Control, Desk, Pace, Saved, Taken, tables};
 use crate::freshness::{FreshnessState, Observation};
 use crate::pack::{HeldLane, RowRange};
 use crate::platform;
@@ -34,8 +38,13 @@ use crate::telemetry::status::ControlKind;
 
 /// A part that was sent in less time leaves little behind: then the loop stands for the rest.
 const SHORT: Duration = Duration::from_secs(3);
-/// Parts after which it stands all the same.
+/// Parts with all that there was, after which it stands all the same.
 const PARTS_MAX: u32 = 20;
+/// Controls whose rows are sent at a time.
+const SENT_AT_ONCE: usize = 4;
+/// Least and longest time for a part of which the rate is limited: after a crash it is sent again.
+const PART: Duration = Duration::from_secs(30);
+const PART_MAX: Duration = Duration::from_mins(10);
 /// Longest time that the loop stands, and every table waits.
 const STANDS_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at the checkpoint, which is saved behind what was delivered.
@@ -60,8 +69,7 @@ enum Failure {
     GivenUp,
 }
 
-/// Sends what is released, one control after the other, and tells the verdict what is held back, until told
-/// to stop.
+/// Sends what is released, and tells the verdict what is held back, until told to stop.
 pub(super) async fn run(
     plan: Arc<Plan>,
     desk: Arc<Desk>,
@@ -70,36 +78,25 @@ pub(super) async fn run(
     permit: Permit,
     stop: CancellationToken,
 ) {
-    let sending = send_all(&plan, &desk, &metrics, &permit, &stop);
-    tokio::join!(sending, tell(&desk, &freshness, &stop));
+    let standing = Arc::default();
+    let sender = Sender { plan, desk: Arc::clone(&desk), metrics, permit, stop, standing };
+    tokio::join!(send_all(&sender), tell(&desk, &freshness, &sender.stop));
 }
 
-async fn send_all(
-    plan: &Arc<Plan>,
-    desk: &Desk,
-    metrics: &Metrics,
-    permit: &Permit,
-    stop: &CancellationToken,
-) {
-    let mut tried_us = i64::MIN;
-    while let Some(control) = stop.run_until_cancelled(desk.next_sending(tried_us)).await {
-        tried_us = control.at_us;
-        let mut release = Release { plan, desk, metrics, permit, stop, sent: BTreeMap::new() };
-        let sent = release.send(&control).await;
-        let pattern = &control.pattern;
-        match sent {
-            Ok(rows) => tracing::warn!(pattern, rows, "control: what was held back is sent"),
-            Err(Failure::Interrupted) => {}
-            Err(Failure::GivenUp) => {
-                tracing::warn!(pattern, "control: the rest of what was held back is given up");
-            }
-            Err(error) => {
-                tracing::warn!(pattern, %error, "control: what was held back can't be sent");
-                desk.could_not_send(control.at_us, &error.to_string());
-                stop.run_until_cancelled(tokio::time::sleep(RETRY_PAUSE)).await;
+/// Some controls at a time, each by a task of its own.
+async fn send_all(sender: &Sender) {
+    let (mut tasks, mut tried_us) = (JoinSet::new(), i64::MIN);
+    loop {
+        tokio::select! {
+            () = sender.stop.cancelled() => break,
+            Some(_ended) = tasks.join_next() => {}
+            taken = sender.desk.next_sending(tried_us), if tasks.len() < SENT_AT_ONCE => {
+                tried_us = taken.control.at_us;
+                tasks.spawn(platform::part(sender.clone().send_one(taken)));
             }
         }
     }
+    while tasks.join_next().await.is_some() {}
 }
 
 /// Tells the verdict when an operator holds everything back, and ends pauses in time.
@@ -123,39 +120,85 @@ async fn tell(desk: &Desk, freshness: &FreshnessState, stop: &CancellationToken)
     }
 }
 
-/// One release.
-struct Release<'a> {
-    plan: &'a Arc<Plan>,
-    desk: &'a Desk,
-    metrics: &'a Metrics,
+/// Who sends what was held back.
+#[derive(Clone)]
+struct Sender {
+    plan: Arc<Plan>,
+    desk: Arc<Desk>,
+    metrics: Arc<Metrics>,
     /// Whether it may publish now.
-    permit: &'a Permit,
-    stop: &'a CancellationToken,
-    /// The last number of each lane that was sent: the saved checkpoint learns of it a moment later.
-    sent: BTreeMap<Arc<str>, u64>,
+    permit: Permit,
+    stop: CancellationToken,
+    /// Locked by whom the loop stands for.
+    standing: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl Release<'_> {
-    /// Until all is sent; how many rows that were.
-    async fn send(&mut self, control: &Control) -> Result<u64, Failure> {
-        let mut rows = 0;
-        for _ in 0..PARTS_MAX {
-            let began = platform::now();
-            let part = self.part(control, None).await?;
-            rows += part;
-            if !self.desk.is_sending(control.at_us) {
-                return Ok(rows);
+/// What a part came to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    rows: u64,
+    /// Nothing was left but what came meanwhile.
+    is_all: bool,
+    lasted: Duration,
+}
+
+impl Sender {
+    async fn send_one(self, taken: Taken) {
+        let sent = self.send(&taken).await;
+        let pattern = &taken.control.pattern;
+        match sent {
+            Ok(None) | Err(Failure::Interrupted) => {}
+            Ok(Some(rows)) => {
+                tracing::warn!(pattern, rows, "control: what was held back is sent");
             }
-            if part == 0 || platform::since(began) < SHORT {
-                break;
+            Err(Failure::GivenUp) => {
+                tracing::warn!(pattern, "control: the rest of what was held back is given up");
+            }
+            Err(error) => {
+                tracing::warn!(pattern, %error, "control: what was held back can't be sent");
+                self.desk.could_not_send(taken.control.at_us, &error.to_string());
+                self.stop.run_until_cancelled(tokio::time::sleep(RETRY_PAUSE)).await;
             }
         }
+    }
+
+    /// Until all is sent; how many rows that were. `None`: others have waited, and it is their turn.
+    async fn send(&self, taken: &Taken) -> Result<Option<u64>, Failure> {
+        let (control, is_rate) = (&taken.control, taken.control.kind == ControlKind::Rate);
+        let (mut rows, mut wholes) = (0, 0);
+        let mut part = Part::default();
+        let (standing, _alone) = loop {
+            let most = taken.pace.rows_per_second().map(|rate| part_rows(rate, part));
+            part = self.part(taken, most, part.is_all, None).await?;
+            rows += part.rows;
+            wholes += u32::from(part.is_all);
+            if !self.desk.is_sending(control.at_us) {
+                return Ok(Some(rows));
+            }
+            let rate = taken.pace.rows_per_second();
+            // The saved checkpoint may not know yet what the loop holds back.
+            let is_more = |rows| rate.is_some_and(|rate| rows > at_once(rate));
+            if is_little(part, wholes, rate) && !is_more(self.desk.rows_held(control.at_us)) {
+                let alone = self.standing.lock().await;
+                let standing = self.desk.stand(STANDS_MAX).await.ok_or(Failure::NoLoop)?;
+                if !is_more(rows_of(control, &standing.lanes, self.plan.filter.names)) {
+                    break (standing, alone);
+                }
+                self.desk.go_on();
+            }
+            if is_rate && self.desk.some_wait() {
+                return Ok(None);
+            }
+            if part.rows == 0 {
+                let pause = tokio::time::sleep(LOOK_PAUSE);
+                self.stop.run_until_cancelled(pause).await.ok_or(Failure::Interrupted)?;
+            }
+        };
         let until = platform::now() + STANDS_MAX;
-        let standing = self.desk.stand(STANDS_MAX).await.ok_or(Failure::NoLoop)?;
-        let rest = tokio::time::timeout_at(until.into(), self.part(control, Some(&standing.lanes)));
-        let is_live = match rest.await {
+        let rest = self.part(taken, None, part.is_all, Some(&standing.lanes));
+        let is_live = match tokio::time::timeout_at(until.into(), rest).await {
             Ok(Ok(part)) => {
-                rows += part;
+                rows += part.rows;
                 self.desk.go_live(control.at_us).await
             }
             Ok(Err(error)) => {
@@ -168,18 +211,22 @@ impl Release<'_> {
             self.desk.go_on();
             return Err(Failure::TooSlow);
         }
-        Ok(rows)
+        Ok(Some(rows))
     }
 
-    /// Sends what the checkpoint says is held back: with `standing`, all that is, once it is saved.
+    /// Sends what the checkpoint says is held back, but no more than `most` rows: with `standing`, all that
+    /// is, once it is saved, and as fast as can be.
     async fn part(
-        &mut self,
-        control: &Control,
+        &self,
+        Taken { control, pace, .. }: &Taken,
+        most: Option<u64>,
+        is_young: bool,
         standing: Option<&[HeldLane]>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Part, Failure> {
+        let began = platform::now();
         let case = self.plan.filter.names;
         let (mut ranges, since_us) = loop {
-            let saved = peek(self.plan).await?;
+            let saved = peek(&self.plan).await?;
             let held = Saved::read(&saved.snapshot).map_err(Error::from)?;
             let is_saved = |lane: &HeldLane| saved.lanes.get(&lane.lane.key) >= Some(&lane.next);
             if standing.is_none_or(|lanes| lanes.iter().all(is_saved)) {
@@ -188,18 +235,20 @@ impl Release<'_> {
             let pause = tokio::time::sleep(LOOK_PAUSE);
             self.stop.run_until_cancelled(pause).await.ok_or(Failure::Interrupted)?;
         };
+        let before = self.desk.sent_so_far(control.at_us);
         for range in &mut ranges {
-            let sent = self.sent.get(&range.lane).copied().unwrap_or_default();
+            let sent = before.get(&range.lane).copied().unwrap_or_default();
             range.first = range.first.max(sent.saturating_add(1));
         }
         ranges.retain(|range| range.first <= range.last);
+        let is_all = most.is_none_or(|most| bound(&mut ranges, most));
         if ranges.is_empty() {
-            return Ok(0);
+            return Ok(Part { is_all, lasted: platform::since(began), rows: 0 });
         }
         let sent: Vec<_> = ranges.iter().map(|it| (Arc::clone(&it.lane), it.last)).collect();
         let request = ReplayRequest {
             // The rest is young: it is looked for from now on back.
-            since_us: self.sent.is_empty().then_some(since_us),
+            since_us: (!is_young).then_some(since_us),
             until_us: None,
             rows: ranges,
             tables: Vec::new(),
@@ -207,9 +256,10 @@ impl Release<'_> {
             audience: None,
             dry_run: false,
             permit: self.permit.clone(),
+            pace: standing.is_none().then(|| Arc::clone(pace)),
         };
         // On a thread of its own, as replays that are asked for.
-        let (runtime, of) = (Handle::current(), (bounded(self.plan), self.stop.child_token()));
+        let (runtime, of) = (Handle::current(), (bounded(&self.plan), self.stop.child_token()));
         let guard = of.1.clone().drop_guard();
         let sends = self.desk.sends(control.at_us);
         let mut running = tokio::task::spawn_blocking(move || {
@@ -232,10 +282,69 @@ impl Release<'_> {
             return Err(Failure::Interrupted);
         }
         self.metrics.released_rows_total.inc_by(report.rows);
-        self.sent.extend(sent.iter().cloned());
         self.desk.sent(control.at_us, sent, report.rows, report.until_us);
-        Ok(report.rows)
+        if standing.is_none() {
+            self.wait_out(pace, report.rows, began).await?;
+        }
+        Ok(Part { rows: report.rows, is_all, lasted: platform::since(began) })
     }
+
+    /// Waits until so many rows may have been sent since then: the last event may have had many.
+    async fn wait_out(&self, pace: &Pace, rows: u64, began: Instant) -> Result<(), Failure> {
+        // Asked anew each time: the rate may be set meanwhile.
+        let owed = || pace.rows_per_second().map(|rate| Duration::from_secs(rows / rate));
+        while owed().is_some_and(|owed| platform::since(began) < owed) {
+            let pause = tokio::time::sleep(LOOK_PAUSE);
+            self.stop.run_until_cancelled(pause).await.ok_or(Failure::Interrupted)?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of the next part at this rate: for half a minute, or longer where looking for the rows took long
+/// the last time. Pure.
+fn part_rows(rows_per_second: u64, last: Part) -> u64 {
+    let looked = last.lasted.as_secs().saturating_sub(last.rows / rows_per_second.max(1));
+    let seconds = (looked.saturating_mul(20)).clamp(PART.as_secs(), PART_MAX.as_secs());
+    rows_per_second.saturating_mul(seconds)
+}
+
+/// Whether so little came while the part was sent that the loop may stand for the rest. Pure.
+fn is_little(part: Part, wholes: u32, rows_per_second: Option<u64>) -> bool {
+    if !part.is_all {
+        return false;
+    }
+    // With a rate that is too low for what is written, standing would let all of it go at once.
+    let burst = rows_per_second.map(at_once);
+    let is_late = wholes >= PARTS_MAX && burst.is_none_or(|most| part.rows <= most);
+    part.rows == 0 || part.lasted < SHORT || is_late
+}
+
+/// Rows that the control holds back of these lanes. Pure.
+fn rows_of(control: &Control, lanes: &[HeldLane], case: NameCase) -> u64 {
+    let own = tables([control], case);
+    let lanes = lanes.iter().filter(|it| own.has(&it.range.database, &it.range.table));
+    lanes.map(HeldLane::rows).sum()
+}
+
+/// Rows that may be sent at once for which the loop stands. Pure.
+const fn at_once(rows_per_second: u64) -> u64 {
+    rows_per_second.saturating_mul(STANDS_MAX.as_secs())
+}
+
+/// Leaves no more than about `most` rows in the ranges, in proportion; whether that is all of them. Pure.
+fn bound(ranges: &mut [RowRange], most: u64) -> bool {
+    let rows = |it: &RowRange| u128::from(it.last - it.first) + 1;
+    let all: u128 = ranges.iter().map(rows).sum();
+    if all <= u128::from(most) {
+        return true;
+    }
+    for range in ranges {
+        // At least one, so that each lane gets on.
+        let part = (rows(range) * u128::from(most) / all).max(1);
+        range.last = range.first + u64::try_from(part - 1).unwrap_or(u64::MAX);
+    }
+    false
 }
 
 /// Of each lane that is held back by this control alone the rows that are to be sent, and when the first of
@@ -279,10 +388,58 @@ mod tests {
             by: "who".to_owned(),
             is_sending: true,
             until_us: None,
+            rows_per_second: None,
         }
     }
 
+    #[test]
+    fn a_part_lasts_half_a_minute_or_twenty_times_as_long_as_its_rows_were_looked_for() {
+        let lasted =
+            |seconds, rows| Part { rows, is_all: false, lasted: Duration::from_secs(seconds) };
+        assert_eq!(part_rows(500, Part::default()), 15_000);
+        // One second of 31 was for looking.
+        assert_eq!(part_rows(500, lasted(31, 15_000)), 15_000);
+        assert_eq!(part_rows(500, lasted(35, 15_000)), 50_000);
+        assert_eq!(part_rows(500, lasted(3_600, 15_000)), 300_000);
+    }
+
+    #[test]
+    fn the_loop_stands_only_for_little() {
+        let part =
+            |rows, is_all, seconds| Part { rows, is_all, lasted: Duration::from_secs(seconds) };
+        assert!(
+            is_little(part(0, true, 9), 1, None) && is_little(part(900, true, 2), 1, Some(500))
+        );
+        assert!(!is_little(part(900, true, 3), 1, None) && is_little(part(900, true, 3), 20, None));
+        assert!(!is_little(part(900, false, 2), 1, Some(500)));
+        // Who writes more than the rate for long does not come past it by standing.
+        assert!(is_little(part(5_000, true, 9), 20, Some(500)));
+        assert!(!is_little(part(5_001, true, 9), 20, Some(500)));
+    }
+
     proptest! {
+        /// A part has about as many rows as it may, some of each lane, and all of them if these are few.
+        #[test]
+        fn a_part_is_bounded_and_every_lane_gets_on(
+            lanes in prop::collection::vec((1_u64..1 << 40, 0_u64..1 << 40), 0..20),
+            most in 1_u64..1 << 30,
+        ) {
+            let range = |(at, (first, more)): (usize, &(u64, u64))| {
+                RowRange { lane: at.to_string().into(), first: *first, last: first + more }
+            };
+            let all: Vec<_> = lanes.iter().enumerate().map(range).collect();
+            let mut part = all.clone();
+            let is_all = bound(&mut part, most);
+            let rows = |ranges: &[RowRange]| -> u64 { ranges.iter().map(|it| it.last - it.first + 1).sum() };
+            prop_assert_eq!(is_all, rows(&all) <= most);
+            prop_assert_eq!(is_all, part == all);
+            prop_assert!(is_all || rows(&part) <= most + lanes.len() as u64);
+            prop_assert!(is_all || rows(&part) + lanes.len() as u64 >= most);
+            for (part, all) in part.iter().zip(&all) {
+                prop_assert!(part.first == all.first && (part.first..=all.last).contains(&part.last));
+            }
+        }
+
         /// Exactly the rows between a lane's first one that was held back and its next are sent, of the lanes
         /// that nobody else holds back.
         #[test]

@@ -1,4 +1,4 @@
-//! `suppress`, `pause`, `release` and `controls`: which tables an operator holds back.
+//! `suppress`, `pause`, `rate`, `release` and `controls`: which tables an operator holds back.
 
 use std::time::{Duration, Instant};
 
@@ -50,14 +50,34 @@ It holds across restarts and failovers. To keep rows from ever being sent: `supp
 Exits 0 when it is in force and saved, 1 if it was refused or the service does not answer.
 See docs/operate/controls.md.";
 
+const RATE_LONG_ABOUT: &str = "\
+Limits how many rows a second are sent of some tables, so that a mass update of one does not
+hold up the others. Rows that come faster wait in the source's binary logs, and are read from
+there and sent at this rate, in order and under their numbers; everything else continues. Once
+they are sent, rows are sent as they come again. 10 seconds' worth of rows may come at once.
+
+The limit is for all tables of the pattern together. `rate` again changes it, also while rows
+wait; `binpulse release` ends it, and sends what waits as fast as can be.
+
+Examples:
+  binpulse rate shop.orders 500 --reason 'the mass update of ticket 4711'
+  binpulse rate 'archive.*' 2000 --reason 'must not hold up orders'
+
+It holds until it is released, also across restarts and failovers. Who writes more than the
+rate for days lets rows wait until the source would soon purge them: then they are sent as fast
+as can be.
+
+Exits 0 when it is in force and saved, 1 if it was refused or the service does not answer.
+See docs/operate/controls.md.";
+
 const RELEASE_LONG_ABOUT: &str = "\
-Ends what `suppress` or `pause` began, by the pattern that it was given. Rows are sent again
+Ends what `suppress`, `pause` or `rate` began, by the pattern that it was given. Rows are sent again
 from here on. Those that were suppressed are not sent, and consumers have been told so.
 
-With --send, and at the end of a pause in any case, those that were held back are read again
+With --send, and at the end of a pause or a rate in any case, those that were held back are read again
 from the source's binary logs and sent first, in order and under their numbers, as if for the
 first time; then the tables are live. Newer rows are held back meanwhile. For the last step all
-tables wait for a moment. --give-up ends a pause without its rows.
+tables wait for a moment. --give-up ends a pause or a rate without the rows that wait.
 
 Examples:
   binpulse release shop.prices
@@ -70,7 +90,7 @@ or the service does not answer. `binpulse controls --watch` shows how far it is.
 See docs/operate/controls.md.";
 
 const CONTROLS_LONG_ABOUT: &str = "\
-Shows which tables an operator holds back: since when, by whom and why, how many rows, and how
+Shows which tables an operator holds back, or limits the rate of: since when, by whom and why, how many rows, and how
 long the source still keeps them; as JSON with --json.
 
 Examples:
@@ -132,11 +152,24 @@ pub(super) fn pause_command() -> Command {
     flags::with_settings(command, flags::ASKS)
 }
 
+/// The command `rate`.
+pub(super) fn rate_command() -> Command {
+    let rows = "Rows a second, of all these tables together: 10 to 10000000";
+    let command = Command::new("rate")
+        .about("Limit how many rows of tables are sent a second")
+        .long_about(RATE_LONG_ABOUT)
+        .arg(pattern())
+        .arg(Arg::new("rows").value_name("ROWS").required(true).help(rows))
+        .arg(reason())
+        .arg(by());
+    flags::with_settings(command, flags::ASKS)
+}
+
 /// The command `release`.
 pub(super) fn release_command() -> Command {
     let command = Command::new("release")
         .visible_alias("resume")
-        .about("Publish rows of suppressed or paused tables again")
+        .about("Publish rows of suppressed, paused or limited tables again")
         .long_about(RELEASE_LONG_ABOUT)
         .arg(pattern())
         .arg(
@@ -150,7 +183,7 @@ pub(super) fn release_command() -> Command {
                 .long("give-up")
                 .action(ArgAction::SetTrue)
                 .conflicts_with("send")
-                .help("Do not send the rows that were held back, also those of a pause"),
+                .help("Do not send the rows that were held back, also those of a pause or a rate"),
         )
         .arg(by());
     flags::with_settings(command, flags::ASKS)
@@ -159,7 +192,7 @@ pub(super) fn release_command() -> Command {
 /// The command `controls`.
 pub(super) fn controls_command() -> Command {
     let command = Command::new("controls")
-        .about("Show which tables are suppressed or paused")
+        .about("Show which tables are suppressed, paused or limited in their rate")
         .long_about(CONTROLS_LONG_ABOUT)
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON"))
         .arg(
@@ -198,6 +231,23 @@ pub(super) fn pause(matches: &ArgMatches) -> Exit {
     tell(matches, &command, is_saved)
 }
 
+/// Limits a rate.
+pub(super) fn rate(matches: &ArgMatches) -> Exit {
+    let given = text(matches, "rows");
+    let Ok(rows_per_second) = given.strip_suffix("/s").unwrap_or(&given).parse() else {
+        let (least, most) = (control::RATE.start(), control::RATE.end());
+        let expected = format!("rows a second, {least} to {most}, such as 500");
+        return complain(&format!("ROWS = {given}: expected {expected}"), Exit::Usage);
+    };
+    let command = control::Command::Rate {
+        pattern: text(matches, "pattern"),
+        rows_per_second,
+        reason: text(matches, "reason"),
+        by: who(matches),
+    };
+    tell(matches, &command, is_saved)
+}
+
 fn is_saved(all: &[ControlStatus], pattern: &str) -> bool {
     all.iter().any(|it| it.pattern == pattern && it.saved)
 }
@@ -229,7 +279,7 @@ pub(super) fn controls(matches: &ArgMatches) -> Exit {
             Err(error) => return complain(&error, Exit::Unknown),
         };
         print(&all, matches.get_flag("json"));
-        if all.is_empty() {
+        if all.iter().all(|it| it.state == ControlState::Live) {
             return Exit::Done;
         }
         if !matches.get_flag("watch") {
@@ -297,13 +347,14 @@ fn print(all: &[ControlStatus], is_json: bool) {
 fn line(control: &ControlStatus, now_us: i64) -> String {
     let ControlStatus { pattern, kind, by, reason, rows, lanes, .. } = control;
     let state = match control.state {
-        ControlState::Holding => "",
+        ControlState::Holding | ControlState::Live => "",
         ControlState::Sending => ", is being sent",
         ControlState::Releasing => ", is being released",
     };
     let since = DateTime::from_timestamp_micros(control.at_us).unwrap_or_default();
     let age = u64::try_from(now_us.saturating_sub(control.at_us)).unwrap_or(0);
-    let head = format!("{pattern}  {}{state}", kind.as_str());
+    let rate = control.rows_per_second.map(|rate| format!(" {rate} rows/s")).unwrap_or_default();
+    let head = format!("{pattern}  {}{rate}{state}", kind.as_str());
     let asked = format!(
         "  since {} ({}) by {by}: {reason}",
         since.format("%Y-%m-%dT%H:%M:%SZ"),
@@ -316,7 +367,9 @@ fn line(control: &ControlStatus, now_us: i64) -> String {
     let left = control.purge_margin_seconds.map_or_else(String::new, |margin| {
         format!("; the source keeps them for {} more, at least", duration(margin))
     });
-    let counted = format!("  {rows} rows of {lanes} lanes are held back{sent}{left}");
+    let is_held = control.state != ControlState::Live;
+    let counted =
+        is_held.then(|| format!("  {rows} rows of {lanes} lanes are held back{sent}{left}"));
     let is_unsaved = !control.saved && control.state != ControlState::Releasing;
     let until = control.until_us.filter(|_| control.state == ControlState::Holding);
     let until = until.and_then(DateTime::from_timestamp_micros);
@@ -324,7 +377,7 @@ fn line(control: &ControlStatus, now_us: i64) -> String {
     let unsaved = is_unsaved.then(|| "  not in the saved checkpoint yet".to_owned());
     let told = (!control.told.is_empty()).then(|| format!("  {}", control.told));
     let lines: Vec<_> =
-        [head, asked, counted].into_iter().chain(until).chain(unsaved).chain(told).collect();
+        [head, asked].into_iter().chain(counted).chain(until).chain(unsaved).chain(told).collect();
     lines.join("\n")
 }
 

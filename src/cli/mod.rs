@@ -86,6 +86,7 @@ pub fn command() -> Command {
         .subcommand(ha::command())
         .subcommand(maintenance::command())
         .subcommand(control::suppress_command())
+        .subcommand(control::rate_command())
         .subcommand(control::pause_command())
         .subcommand(control::release_command())
         .subcommand(control::controls_command())
@@ -133,6 +134,7 @@ fn dispatch(matches: &ArgMatches) -> Exit {
         Some(("ha", matches)) => ha::run(matches),
         Some(("maintenance", matches)) => maintenance::run(matches),
         Some(("suppress", matches)) => control::suppress(matches),
+        Some(("rate", matches)) => control::rate(matches),
         Some(("pause", matches)) => control::pause(matches),
         Some(("release", matches)) => control::release(matches),
         Some(("controls", matches)) => control::controls(matches),

@@ -175,6 +175,7 @@ fn request(matches: &ArgMatches, now: DateTime<Utc>) -> Result<ReplayWish, Strin
         audience: Some(text("for").unwrap_or("all").to_owned()),
         dry_run: matches.get_flag("dry-run"),
         permit: Permit::default(),
+        pace: None,
     })
 }
 

@@ -1,14 +1,14 @@
 //! Where commands arrive, and the status is shown: between HTTP, the loop, and who sends what was held
 //! back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
 use super::saved::control_of;
-use super::{Command, Control, check, pattern};
+use super::{Command, Control, Pace, check, pattern};
 use crate::change::NameCase;
 use crate::filter::{self, Version};
 use crate::pack::HeldLane;
@@ -38,7 +38,8 @@ pub enum Order {
     Stand(Duration, oneshot::Sender<Standing>),
     /// It reads on.
     Continue,
-    /// All that the control holds back was sent: it ends here, if that is so, and the loop reads on.
+    /// All that the control holds back was sent: it ends here, if that is so, and the loop reads on. A rate
+    /// stays, and holds nothing back any more.
     GoLive(i64, oneshot::Sender<bool>),
     /// From the next transaction on these filters hold, once that is saved.
     Filter(Box<FilterChange>),
@@ -70,12 +71,30 @@ struct Entry {
     is_saved: bool,
     /// Its end is not in the saved checkpoint yet.
     is_ending: bool,
-    /// Its rows are being read and sent.
-    is_read: bool,
+    /// Who sends its rows.
+    work: Work,
+    /// How fast it is sent.
+    pace: Arc<Pace>,
+    /// The last number of each lane that was sent: the saved checkpoint learns of it a moment later.
+    sent: BTreeMap<Arc<str>, u64>,
     /// Rows that were sent of those that were held back.
     sent_rows: u64,
     /// Why they could not be sent the last time.
     told: String,
+}
+
+/// How far the work is of whoever sends a control's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Work {
+    /// Nobody does.
+    #[default]
+    None,
+    /// Somebody does, and reads nothing just now.
+    Taken,
+    /// They are being read and sent.
+    Reads,
+    /// All is sent, and the loop is asked to end it.
+    GoesLive,
 }
 
 #[derive(Debug, Default)]
@@ -110,12 +129,31 @@ impl Drop for Sends<'_> {
     fn drop(&mut self) {
         let mut inner = self.desk.lock();
         let Some(entry) = inner.of(self.at_us) else { return };
-        entry.is_read = false;
+        entry.work = Work::Taken;
         if entry.is_ending {
             inner.orders.push_back(Order::Release(self.at_us));
             drop(inner);
             self.desk.arrived.notify_one();
         }
+    }
+}
+
+/// A control whose rows are to be sent, taken by who does it.
+#[derive(Debug)]
+pub struct Taken {
+    desk: Arc<Desk>,
+    /// As it was when it was taken.
+    pub control: Control,
+    /// How fast.
+    pub pace: Arc<Pace>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(entry) = self.desk.lock().of(self.control.at_us) {
+            entry.work = Work::None;
+        }
+        self.desk.sending.notify_one();
     }
 }
 
@@ -142,13 +180,17 @@ impl Desk {
         check(command, &in_force)?;
         let words = match command {
             Command::Suppress { pattern, reason, by } => {
-                inner.hold(ControlKind::Suppress, pattern, [reason, by], now_us, None);
+                inner.begin(ControlKind::Suppress, pattern, [reason, by], now_us, |_| {});
                 format!("rows of {pattern} are not sent from here on")
             }
             Command::Pause { pattern, seconds, reason, by } => {
                 let until_us = inner.pause_ends(*seconds, now_us)?;
                 inner.pause(pattern, [reason, by], now_us, until_us);
                 inner.paused_words(pattern, *seconds)
+            }
+            Command::Rate { pattern, rows_per_second, reason, by } => {
+                inner.rate(pattern, [reason, by], now_us, *rows_per_second)?;
+                inner.rate_words(pattern, *rows_per_second)
             }
             Command::Release { pattern, send, give_up, by } => {
                 inner.release(pattern, (*send, *give_up), by)?
@@ -174,18 +216,27 @@ impl Desk {
         self.lock().expiry = expiry;
     }
 
-    /// Ends the pauses whose time is over, or whose rows the source would soon purge: they are sent.
+    /// Ends the pauses whose time is over, or whose rows the source would soon purge: they are sent. Those
+    /// of a rate are sent as fast as can be then.
     pub fn end_pauses(&self, shown: &[ControlStatus], now_us: i64) {
         let mut inner = self.lock();
         let expiry = inner.expiry;
         let mut ended = Vec::new();
-        for entry in inner.entries.iter().filter(|it| it.ends_by_itself()) {
+        for entry in inner.entries.iter().filter(|it| it.ends_by_itself() || it.is_paced()) {
             let status = shown.iter().find(|it| it.at_us == entry.control.at_us);
             let margin = status.and_then(|status| status.purge_margin_seconds);
             let is_short = margin
                 .zip(expiry)
                 .is_some_and(|(margin, expiry)| margin < expiry.as_secs_f64() * PURGE_MARGIN_MIN);
-            if is_short {
+            if is_short && entry.is_paced() {
+                if entry.pace.rows_per_second().is_some() {
+                    tracing::warn!(
+                        pattern = entry.control.pattern,
+                        "control: the source purges these rows soon: they are sent as fast as can be"
+                    );
+                }
+                entry.pace.set(None);
+            } else if is_short {
                 ended.push((entry.control.at_us, "the source purges its rows soon"));
             } else if entry.control.until_us.is_some_and(|until| until <= now_us) {
                 ended.push((entry.control.at_us, "its time is over"));
@@ -232,6 +283,27 @@ impl Desk {
         inner.entries.iter().any(|it| !it.is_saved || it.is_ending || it.control.is_sending)
     }
 
+    /// More rows came of these than their rates allow: they are held back, and sent at their rates.
+    pub fn exceeded(&self, limits: &[i64]) {
+        let mut inner = self.lock();
+        for at_us in limits {
+            let Some(entry) = inner.of(*at_us).filter(|it| it.is_live()) else { continue };
+            entry.control.is_sending = true;
+            entry.is_saved = false;
+            entry.pace.set(entry.control.rows_per_second);
+            let control = entry.control.clone();
+            tracing::info!(
+                pattern = control.pattern,
+                rows_per_second = control.rows_per_second,
+                "control: more rows come than the rate allows: they are held back, and sent at it"
+            );
+            inner.orders.push_back(Order::Note(control));
+        }
+        drop(inner);
+        self.arrived.notify_one();
+        self.sending.notify_one();
+    }
+
     /// What the loop is to do next.
     pub fn take(&self) -> Option<Order> {
         self.lock().orders.pop_front()
@@ -248,16 +320,33 @@ impl Desk {
         }
     }
 
-    /// The control whose rows are to be sent: the first behind the one that was tried last, so that one
-    /// whose rows can't be sent holds up no other. Cancel safe.
-    pub async fn next_sending(&self, tried_us: i64) -> Control {
+    /// The control whose rows are to be sent: the first behind the one that was tried last that nobody has
+    /// taken, so that one whose rows can't be sent holds up no other. Cancel safe.
+    pub async fn next_sending(self: &Arc<Self>, tried_us: i64) -> Taken {
         loop {
             let notified = self.sending.notified();
-            if let Some(control) = self.lock().sending_behind(tried_us) {
-                return control;
+            if let Some((control, pace)) = self.lock().take_sending_behind(tried_us) {
+                return Taken { desk: Arc::clone(self), control, pace };
             }
             notified.await;
         }
+    }
+
+    /// Rows that the control holds back, as the loop last said.
+    pub fn rows_held(&self, at_us: i64) -> u64 {
+        let inner = self.lock();
+        let entry = inner.entries.iter().find(|entry| entry.control.at_us == at_us);
+        entry.map_or(0, |entry| inner.status(entry).rows)
+    }
+
+    /// Whether rows are to be sent that nobody sends.
+    pub fn some_wait(&self) -> bool {
+        self.lock().in_force().any(|it| it.control.is_sending && it.work == Work::None)
+    }
+
+    /// The last number of each lane that was sent of what a control holds back.
+    pub fn sent_so_far(&self, at_us: i64) -> BTreeMap<Arc<str>, u64> {
+        self.lock().of(at_us).map(|entry| entry.sent.clone()).unwrap_or_default()
     }
 
     /// Ends when the operator has given up that its rows are sent. Cancel safe.
@@ -275,7 +364,7 @@ impl Desk {
     /// end, or older rows would come behind newer ones.
     pub fn sends(&self, at_us: i64) -> Sends<'_> {
         if let Some(entry) = self.lock().of(at_us) {
-            entry.is_read = true;
+            entry.work = Work::Reads;
         }
         Sends { desk: self, at_us }
     }
@@ -292,6 +381,7 @@ impl Desk {
         let mut inner = self.lock();
         if let Some(entry) = inner.of(at_us) {
             entry.sent_rows += rows;
+            entry.sent.extend(lanes.iter().cloned());
             entry.told.clear();
         }
         inner.orders.push_back(Order::Sent(lanes, until_us));
@@ -322,10 +412,25 @@ impl Desk {
     /// Ends the control where the loop stands; whether it could be.
     pub async fn go_live(&self, at_us: i64) -> bool {
         let (reply, live) = oneshot::channel();
-        self.order(Order::GoLive(at_us, reply));
+        {
+            // What it is must not change any more until the loop has answered.
+            let mut inner = self.lock();
+            if let Some(entry) = inner.of(at_us) {
+                entry.work = Work::GoesLive;
+            }
+            inner.orders.push_back(Order::GoLive(at_us, reply));
+        }
+        self.arrived.notify_one();
         let is_live = live.await.unwrap_or(false);
-        if is_live && let Some(entry) = self.lock().of(at_us) {
-            entry.is_ending = true;
+        if let Some(entry) = self.lock().of(at_us) {
+            entry.work = Work::Taken;
+            if is_live && entry.control.kind == ControlKind::Rate {
+                entry.control.is_sending = false;
+                entry.is_saved = false;
+                (entry.sent, entry.sent_rows) = (BTreeMap::new(), 0);
+            } else if is_live {
+                entry.is_ending = true;
+            }
         }
         is_live
     }
@@ -351,11 +456,15 @@ impl Desk {
 
 impl Entry {
     fn new(control: Control, is_saved: bool) -> Self {
+        let pace = Arc::new(Pace::default());
+        pace.set(control.rows_per_second);
         Self {
             control,
             is_saved,
             is_ending: false,
-            is_read: false,
+            work: Work::None,
+            pace,
+            sent: BTreeMap::new(),
             sent_rows: 0,
             told: String::new(),
         }
@@ -366,10 +475,21 @@ impl Entry {
         self.control.kind == ControlKind::Pause && !self.control.is_sending && !self.is_ending
     }
 
+    /// Whether it is a rate whose rows are sent as they come.
+    fn is_live(&self) -> bool {
+        !self.control.holds() && !self.is_ending
+    }
+
+    /// Whether it is a rate whose rows are held back, and sent at it.
+    fn is_paced(&self) -> bool {
+        self.control.kind == ControlKind::Rate && self.control.is_sending && !self.is_ending
+    }
+
     fn state(&self) -> ControlState {
         match (self.is_ending, self.control.is_sending) {
             (true, _) => ControlState::Releasing,
             (false, true) => ControlState::Sending,
+            (false, false) if self.is_live() => ControlState::Live,
             (false, false) => ControlState::Holding,
         }
     }
@@ -380,42 +500,61 @@ impl Inner {
         self.entries.iter().filter(|entry| !entry.is_ending)
     }
 
-    fn sending_behind(&self, tried_us: i64) -> Option<Control> {
-        let sending = || self.in_force().map(|it| &it.control).filter(|it| it.is_sending);
-        sending().find(|it| it.at_us > tried_us).or_else(|| sending().next()).cloned()
+    fn take_sending_behind(&mut self, tried_us: i64) -> Option<(Control, Arc<Pace>)> {
+        let waits = |it: &Entry| it.control.is_sending && !it.is_ending && it.work == Work::None;
+        let waiting = || self.entries.iter().filter(|it| waits(it)).map(|it| it.control.at_us);
+        let at_us = waiting().find(|at_us| *at_us > tried_us).or_else(|| waiting().next())?;
+        let entry = self.of(at_us)?;
+        entry.work = Work::Taken;
+        Some((entry.control.clone(), Arc::clone(&entry.pace)))
     }
 
     fn of(&mut self, at_us: i64) -> Option<&mut Entry> {
         self.entries.iter_mut().find(|entry| entry.control.at_us == at_us)
     }
 
-    /// From here on these tables are held back.
-    fn hold(
+    /// A control is in force from here on.
+    fn begin(
         &mut self,
         kind: ControlKind,
         pattern: &str,
         [reason, by]: [&str; 2],
         now_us: i64,
-        until_us: Option<i64>,
+        also: impl FnOnce(&mut Control),
     ) {
         let newest = self.entries.iter().map(|entry| entry.control.at_us).max();
-        let control = Control {
+        let mut control = Control {
             at_us: newest.map_or(now_us, |newest| now_us.max(newest + 1)),
             kind,
             pattern: pattern.to_owned(),
             reason: reason.to_owned(),
             by: by.to_owned(),
             is_sending: false,
-            until_us,
+            until_us: None,
+            rows_per_second: None,
         };
-        tracing::warn!(
-            pattern,
-            reason,
-            by,
-            kind = kind.as_str(),
-            control = control.at_us,
-            "control: rows of these tables are numbered and not sent from here on"
-        );
+        also(&mut control);
+        let (what, control_us) = (kind.as_str(), control.at_us);
+        if let Some(rows_per_second) = control.rows_per_second {
+            tracing::warn!(
+                pattern,
+                reason,
+                by,
+                kind = what,
+                control = control_us,
+                rows_per_second,
+                "control: of these tables so many rows a second are sent from here on"
+            );
+        } else {
+            tracing::warn!(
+                pattern,
+                reason,
+                by,
+                kind = what,
+                control = control_us,
+                "control: rows of these tables are numbered and not sent from here on"
+            );
+        }
         self.orders.push_back(Order::Hold(control.clone()));
         self.entries.push(Entry::new(control, false));
     }
@@ -424,7 +563,8 @@ impl Inner {
     fn pause(&mut self, pattern: &str, [reason, by]: [&str; 2], now_us: i64, until_us: i64) {
         let mut known = self.entries.iter_mut().filter(|entry| entry.ends_by_itself());
         let Some(entry) = known.find(|entry| entry.control.pattern == pattern) else {
-            return self.hold(ControlKind::Pause, pattern, [reason, by], now_us, Some(until_us));
+            let until = |control: &mut Control| control.until_us = Some(until_us);
+            return self.begin(ControlKind::Pause, pattern, [reason, by], now_us, until);
         };
         entry.control.until_us = Some(until_us);
         reason.clone_into(&mut entry.control.reason);
@@ -440,6 +580,48 @@ impl Inner {
             "control: the pause lasts until then"
         );
         self.orders.push_back(Order::Note(entry.control.clone()));
+    }
+
+    /// Limits a rate, or says anew what one is.
+    fn rate(
+        &mut self,
+        pattern: &str,
+        [reason, by]: [&str; 2],
+        now_us: i64,
+        rows_per_second: u64,
+    ) -> Result<(), String> {
+        let mut known = self.entries.iter_mut().filter(|it| it.is_live() || it.is_paced());
+        let Some(entry) = known.find(|entry| entry.control.pattern == pattern) else {
+            let rate = |control: &mut Control| control.rows_per_second = Some(rows_per_second);
+            self.begin(ControlKind::Rate, pattern, [reason, by], now_us, rate);
+            return Ok(());
+        };
+        if entry.work == Work::GoesLive {
+            return Err(goes_live(pattern));
+        }
+        entry.control.rows_per_second = Some(rows_per_second);
+        entry.pace.set(Some(rows_per_second));
+        reason.clone_into(&mut entry.control.reason);
+        by.clone_into(&mut entry.control.by);
+        entry.is_saved = false;
+        let control = entry.control.at_us;
+        tracing::warn!(
+            pattern,
+            reason,
+            by,
+            control,
+            rows_per_second,
+            "control: the rate is another"
+        );
+        self.orders.push_back(Order::Note(entry.control.clone()));
+        Ok(())
+    }
+
+    fn rate_words(&self, pattern: &str, rows_per_second: u64) -> String {
+        let kept = self.kept().map_or_else(String::new, |kept| format!("; {kept}"));
+        format!(
+            "of {pattern} at most {rows_per_second} rows a second are sent from here on: what comes faster              waits in the source's binary logs{kept}"
+        )
     }
 
     /// When a pause of so many seconds ends; why it can't be one, in words.
@@ -497,15 +679,29 @@ impl Inner {
         let Some(entry) = self.in_force().find(|entry| entry.control.pattern == given) else {
             return Ok(String::new());
         };
-        let (at_us, kind) = (entry.control.at_us, entry.control.kind);
-        let is_sent = !gives_up && (send || kind == ControlKind::Pause);
-        if !is_sent && let Some(other) = self.also_pauses(entry) {
+        let at_us = entry.control.at_us;
+        if entry.work == Work::GoesLive {
+            return Err(goes_live(given));
+        }
+        let holds = entry.control.holds();
+        let is_sent = holds && !gives_up && (send || entry.control.keeps_rows());
+        if holds
+            && !is_sent
+            && let Some(other) = self.also_pauses(entry)
+        {
             return Err(format!(
-                "{other} pauses some of these tables too, and its end would send their rows: release \
-                 it first"
+                "{other} holds rows of these tables back too, and sends them at its end: release it first"
             ));
         }
         if is_sent {
+            if let Some(entry) = self.of(at_us) {
+                // Of a rate: its rows are sent as fast as can be, and then it is over.
+                if entry.control.kind == ControlKind::Rate {
+                    (entry.control.kind, entry.control.rows_per_second) =
+                        (ControlKind::Pause, None);
+                }
+                entry.pace.set(None);
+            }
             self.send(at_us, by, "it is released");
             return Ok(format!(
                 "the rows of {given} that were held back are sent; then it is live again"
@@ -514,20 +710,23 @@ impl Inner {
         tracing::warn!(pattern = given, by, control = at_us, "control: the tables are released");
         if let Some(entry) = self.of(at_us) {
             entry.is_ending = true;
-            if !entry.is_read {
+            if entry.work != Work::Reads {
                 self.orders.push_back(Order::Release(at_us));
             }
+        }
+        if !holds {
+            return Ok(format!("the rate of {given} is not limited any more"));
         }
         Ok(format!(
             "rows of {given} are sent again from here on; those that were held back are not"
         ))
     }
 
-    /// The pattern of a pause that holds rows back which this control does too.
+    /// The pattern of another control that holds rows back which this one does too, and sends them.
     fn also_pauses(&self, of: &Entry) -> Option<&str> {
         let own = of.control.tables()?;
         let others = self.in_force().filter(|it| {
-            it.control.kind == ControlKind::Pause && it.control.at_us != of.control.at_us
+            it.control.keeps_rows() && it.control.holds() && it.control.at_us != of.control.at_us
         });
         others.filter_map(|it| Some((it, it.control.tables()?))).find_map(|(it, tables)| {
             let mut held = self.held.iter().filter(|held| held.rows() > 0);
@@ -544,7 +743,8 @@ impl Inner {
         let tables = pattern(&control.pattern);
         let held = self.held.iter().filter(|held| {
             let names = [&*held.range.database, &*held.range.table];
-            held.rows() > 0 && tables.as_ref().is_some_and(|it| it.matches(&names, self.case))
+            let is_ours = control.holds() && held.rows() > 0;
+            is_ours && tables.as_ref().is_some_and(|it| it.matches(&names, self.case))
         });
         let (mut lanes, mut rows, mut since_us) = (0, 0, None);
         for held in held {
@@ -568,8 +768,13 @@ impl Inner {
             told: entry.told.clone(),
             purge_margin_seconds: None,
             until_us: control.until_us,
+            rows_per_second: control.rows_per_second,
         }
     }
+}
+
+fn goes_live(pattern: &str) -> String {
+    format!("{pattern} goes live just now: ask again in a moment")
 }
 
 #[cfg(test)]
@@ -614,7 +819,7 @@ mod tests {
 
     #[test]
     fn a_control_is_shown_from_the_command_until_its_end_is_saved() {
-        let desk = Desk::default();
+        let desk = Arc::new(Desk::default());
         assert!(desk.command(&suppress("a.b"), 5).is_err_and(|why| why.contains("not begun")));
         desk.open(&[]);
         assert!(desk.command(&suppress("a.b"), 5).is_ok());
@@ -641,7 +846,7 @@ mod tests {
 
     #[test]
     fn a_pause_ends_when_its_time_is_over_or_the_source_purges_its_rows() {
-        let desk = Desk::default();
+        let desk = Arc::new(Desk::default());
         desk.open(&[]);
         desk.keeps_logs(Some(Duration::from_secs(100)));
         assert!(desk.command(&pause("d.a", 0), 1).is_err());
@@ -676,7 +881,7 @@ mod tests {
 
     #[test]
     fn rows_that_must_not_be_sent_are_not_left_to_the_end_of_a_pause() {
-        let desk = Desk::default();
+        let desk = Arc::new(Desk::default());
         desk.open(&[]);
         desk.command(&suppress("d.a"), 1).expect("it is new");
         desk.command(&pause("d.*", 60), 2).expect("it is new");
@@ -685,25 +890,25 @@ mod tests {
         assert!(desk.command(&release("d.a", false), 4).is_ok(), "no row of it is held back");
         desk.command(&suppress("d.b"), 5).expect("it is new");
         let refused = desk.command(&release("d.b", false), 6);
-        assert!(refused.is_err_and(|why| why.starts_with("d.* pauses some")));
+        assert!(refused.is_err_and(|why| why.starts_with("d.* holds rows")));
         assert!(desk.command(&release("d.*", false), 7).is_ok());
         assert!(desk.status().iter().any(|it| it.state == ControlState::Sending));
     }
 
     #[tokio::test]
     async fn what_is_to_be_sent_is_known_after_a_restart_and_can_be_given_up() {
-        let desk = Desk::default();
+        let desk = Arc::new(Desk::default());
         desk.open(&[]);
         desk.command(&suppress("a.b"), 5).expect("it is new");
         desk.command(&release("a.b", true), 6).expect("it is in force");
-        assert_eq!(desk.next_sending(i64::MIN).await.at_us, 5);
+        assert_eq!(desk.next_sending(i64::MIN).await.control.at_us, 5);
         let orders: Vec<_> = std::iter::from_fn(|| desk.take()).collect();
         let [Order::Hold(_), Order::Note(control)] = &orders[..] else { panic!("{orders:?}") };
         assert!(control.is_sending);
 
-        let again = Desk::default();
+        let again = Arc::new(Desk::default());
         again.open(std::slice::from_ref(control));
-        assert_eq!(again.next_sending(i64::MIN).await, *control);
+        assert_eq!(again.next_sending(i64::MIN).await.control, *control);
         again.sent(5, vec![("a.b#0".into(), 7)], 3, 1);
         again.could_not_send(5, "no source");
         let [status] = &again.status()[..] else { panic!("one is in force") };
@@ -715,7 +920,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_control_whose_rows_are_being_sent_ends_behind_them() {
-        let desk = Desk::default();
+        let desk = Arc::new(Desk::default());
         desk.open(&[]);
         desk.command(&suppress("a.b"), 5).expect("it is new");
         desk.command(&release("a.b", true), 6).expect("it is in force");
@@ -736,7 +941,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_control_whose_rows_cannot_be_sent_holds_up_no_other() {
-        let desk = Desk::default();
+        let desk = Arc::new(Desk::default());
         desk.open(&[]);
         for (pattern, at_us) in [("a.b", 1), ("c.d", 2), ("e.f", 3)] {
             desk.command(&suppress(pattern), at_us).expect("it is new");
@@ -746,7 +951,7 @@ mod tests {
         let mut tried = Vec::new();
         for _ in 0..3 {
             let last = tried.last().copied().unwrap_or(i64::MIN);
-            tried.push(desk.next_sending(last).await.at_us);
+            tried.push(desk.next_sending(last).await.control.at_us);
         }
         assert_eq!(tried, [1, 3, 1]);
     }

@@ -1,5 +1,6 @@
 //! What an operator holds back: rows of tables that are numbered and not sent, until they are released.
-//! Those of a paused table are always sent then; those of a suppressed one only if that is asked for.
+//! Those of a paused table are always sent then; those of a suppressed one only if that is asked for. A
+//! table whose rate is limited is held back by itself, while more rows come, and sent at its rate.
 //!
 //! ```text
 //! POST /control -> Desk -> Order -> the loop (packer: rows are numbered, and left out)
@@ -16,20 +17,26 @@
 //! Pure, but for the desk's lock. It does not know lanes one by one: the packer does.
 
 mod desk;
+mod pace;
 mod saved;
+
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
 use crate::change::NameCase;
 use crate::filter::Pattern;
-use crate::pack::HeldTables;
+use crate::pack::{HeldTables, RateLimit};
 use crate::telemetry::status::ControlKind;
 
-pub use desk::{Desk, FilterChange, Order, PAUSE_MAX, Standing};
+pub use desk::{Desk, FilterChange, Order, PAUSE_MAX, Standing, Taken};
+pub use pace::Pace;
 pub use saved::{Saved, Unreadable, control_entry, control_name, lane_entry, lane_name};
 
 /// Most controls at a time.
 pub const CONTROLS_MAX: usize = 64;
+/// Rows a second that a rate can be: of fewer, one event of the log would last for minutes.
+pub const RATE: RangeInclusive<u64> = 10..=10_000_000;
 /// Longest pattern, bytes.
 const PATTERN_BYTES_MAX: usize = 400;
 /// Longest reason, bytes.
@@ -65,14 +72,26 @@ pub enum Command {
         /// Who asks.
         by: String,
     },
+    /// Of these tables together so many rows a second are sent: what comes faster waits. Of tables whose
+    /// rate is limited already: the rate, why and by whom.
+    Rate {
+        /// Pattern of `database.table`, or `all`.
+        pattern: String,
+        /// Rows a second.
+        rows_per_second: u64,
+        /// Why.
+        reason: String,
+        /// Who asks.
+        by: String,
+    },
     /// Ends the control with this pattern.
     Release {
         /// The pattern, as it was given.
         pattern: String,
-        /// The rows that were held back are sent first. Those of a pause are in any case.
+        /// The rows that were held back are sent first. Those of a pause or a rate are in any case.
         #[serde(default)]
         send: bool,
-        /// The rows that were held back are not sent, also those of a pause.
+        /// The rows that were held back are not sent, also those of a pause or a rate.
         #[serde(default)]
         give_up: bool,
         /// Who asks.
@@ -86,6 +105,7 @@ impl Command {
         match self {
             Self::Suppress { pattern, by, .. }
             | Self::Pause { pattern, by, .. }
+            | Self::Rate { pattern, by, .. }
             | Self::Release { pattern, by, .. } => (pattern, by),
         }
     }
@@ -109,15 +129,29 @@ pub struct Control {
     pub reason: String,
     /// Who asked.
     pub by: String,
-    /// It ends as soon as the rows that were held back are sent.
+    /// It ends as soon as the rows that were held back are sent. Of a rate: rows are held back, and sent at
+    /// it, until none is left.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_sending: bool,
     /// When it ends by itself, microseconds since 1970 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_us: Option<i64>,
+    /// Of a rate: rows a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_per_second: Option<u64>,
 }
 
 impl Control {
+    /// Whether rows of its tables are held back.
+    pub fn holds(&self) -> bool {
+        self.kind != ControlKind::Rate || self.is_sending
+    }
+
+    /// Whether its rows are sent in the end, unless they are given up.
+    pub fn keeps_rows(&self) -> bool {
+        self.kind != ControlKind::Suppress
+    }
+
     /// The tables.
     pub fn tables(&self) -> Option<Pattern> {
         pattern(&self.pattern)
@@ -131,7 +165,21 @@ pub fn pattern(text: &str) -> Option<Pattern> {
 
 /// The tables that these controls hold back.
 pub fn tables<'a>(controls: impl IntoIterator<Item = &'a Control>, case: NameCase) -> HeldTables {
-    let patterns: Vec<_> = controls.into_iter().filter_map(Control::tables).collect();
+    let controls = controls.into_iter().filter(|it| it.holds());
+    tables_of(controls.filter_map(Control::tables).collect(), case)
+}
+
+/// The tables of which the rate is limited, and that are not held back for it.
+pub fn rates(controls: &[Control], case: NameCase) -> Vec<RateLimit> {
+    let limits = controls.iter().filter(|it| !it.holds());
+    let rate = |it: &Control| {
+        let tables = tables_of(vec![it.tables()?], case);
+        Some(RateLimit { id: it.at_us, rows_per_second: it.rows_per_second?, tables })
+    };
+    limits.filter_map(rate).collect()
+}
+
+fn tables_of(patterns: Vec<Pattern>, case: NameCase) -> HeldTables {
     if patterns.is_empty() {
         return HeldTables::default();
     }
@@ -151,19 +199,37 @@ pub fn check(command: &Command, controls: &[Control]) -> Result<(), String> {
     }
     text("by", by, BY_BYTES_MAX)?;
     let known = controls.iter().find(|control| control.pattern == *given);
+    if let Command::Rate { rows_per_second, .. } = command
+        && !RATE.contains(rows_per_second)
+    {
+        let (least, most) = (RATE.start(), RATE.end());
+        return Err(format!(
+            "rows_per_second: found {rows_per_second}, expected {least} to {most}"
+        ));
+    }
     match (command, known) {
         (Command::Pause { reason, .. }, Some(known))
             if known.kind == ControlKind::Pause && !known.is_sending =>
         {
             text("reason", reason, REASON_BYTES_MAX)
         }
-        (Command::Suppress { .. } | Command::Pause { .. }, Some(known)) => Err(format!(
-            "{shown} has a control already ({}, by {}: {}); release it first",
-            known.kind.as_str(),
-            known.by,
-            known.reason
-        )),
-        (Command::Suppress { reason, .. } | Command::Pause { reason, .. }, None) => {
+        (Command::Rate { reason, .. }, Some(known)) if known.kind == ControlKind::Rate => {
+            text("reason", reason, REASON_BYTES_MAX)
+        }
+        (Command::Suppress { .. } | Command::Pause { .. } | Command::Rate { .. }, Some(known)) => {
+            Err(format!(
+                "{shown} has a control already ({}, by {}: {}); release it first",
+                known.kind.as_str(),
+                known.by,
+                known.reason
+            ))
+        }
+        (
+            Command::Suppress { reason, .. }
+            | Command::Pause { reason, .. }
+            | Command::Rate { reason, .. },
+            None,
+        ) => {
             text("reason", reason, REASON_BYTES_MAX)?;
             if controls.len() >= CONTROLS_MAX {
                 return Err(format!(
@@ -182,7 +248,9 @@ pub fn check(command: &Command, controls: &[Control]) -> Result<(), String> {
             Err("the rows are either sent or given up: both are asked for".to_owned())
         }
         (Command::Release { send, give_up, .. }, Some(known))
-            if known.is_sending && (*send || known.kind == ControlKind::Pause && !*give_up) =>
+            if known.is_sending
+                && known.kind != ControlKind::Rate
+                && (*send || known.keeps_rows() && !*give_up) =>
         {
             Err(format!("the rows of {shown} are being sent already: see `binpulse controls`"))
         }
@@ -211,6 +279,7 @@ mod tests {
             by: "ada".to_owned(),
             is_sending: false,
             until_us: None,
+            rows_per_second: None,
         }
     }
 
@@ -248,6 +317,43 @@ mod tests {
         let json = r#"{"command":"pause","pattern":"a.b","reason":"x","by":"y"}"#;
         let read: Command = serde_json::from_str(json).expect("as documented");
         assert!(matches!(read, Command::Pause { seconds: 3600, .. }));
+    }
+
+    #[test]
+    fn a_rate_is_changed_and_released_and_holds_nothing_back_by_itself() {
+        let known =
+            Control { kind: ControlKind::Rate, rows_per_second: Some(500), ..control("shop.*") };
+        let rate = |pattern: &str, rows_per_second| {
+            let (reason, by) = ("a mass update".to_owned(), "ada".to_owned());
+            Command::Rate { pattern: pattern.to_owned(), rows_per_second, reason, by }
+        };
+        for rows_per_second in [10, 500, 10_000_000] {
+            assert_eq!(
+                check(&rate("shop.*", rows_per_second), std::slice::from_ref(&known)),
+                Ok(())
+            );
+            assert_eq!(check(&rate("a.b", rows_per_second), &[]), Ok(()));
+        }
+        for wrong in [0, 9, 10_000_001] {
+            let refused = check(&rate("a.b", wrong), &[]);
+            assert!(refused.is_err_and(|why| why.contains("expected 10 to 10000000")), "{wrong}");
+        }
+        assert!(check(&pause("shop.*"), std::slice::from_ref(&known)).is_err());
+        assert!(check(&rate("crm.notes", 500), &[control("crm.notes")]).is_err());
+        let limits = rates(&[known.clone(), control("crm.notes")], NameCase::Sensitive);
+        assert!(limits.len() == 1 && limits[0].tables.has("shop", "orders"));
+        assert!(!tables([&known], NameCase::Sensitive).has("shop", "orders"));
+        // While more come, it does, and a release sends them at once.
+        let sending = Control { is_sending: true, ..known };
+        assert!(rates(std::slice::from_ref(&sending), NameCase::Sensitive).is_empty());
+        assert!(tables([&sending], NameCase::Sensitive).has("shop", "orders"));
+        for send in [false, true] {
+            assert_eq!(check(&release("shop.*", send), std::slice::from_ref(&sending)), Ok(()));
+        }
+        let json =
+            r#"{"command":"rate","pattern":"a.b","rows_per_second":500,"reason":"x","by":"y"}"#;
+        let read: Command = serde_json::from_str(json).expect("as documented");
+        assert!(matches!(read, Command::Rate { rows_per_second: 500, .. }));
     }
 
     #[test]

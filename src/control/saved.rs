@@ -101,15 +101,17 @@ mod tests {
     use crate::telemetry::status::ControlKind;
 
     fn control() -> impl Strategy<Value = Control> {
-        (any::<i64>(), "[a-z]{1,5}\\.[a-z*]{1,5}", "\\PC{1,20}", any::<bool>()).prop_map(
-            |(at_us, pattern, reason, is_sending)| {
+        let kind = prop_oneof![
+            Just((ControlKind::Suppress, false, false)),
+            Just((ControlKind::Pause, true, false)),
+            Just((ControlKind::Rate, false, true)),
+        ];
+        (any::<i64>(), "[a-z]{1,5}\\.[a-z*]{1,5}", "\\PC{1,20}", any::<bool>(), kind).prop_map(
+            |(at_us, pattern, reason, is_sending, (kind, has_end, has_rate))| {
                 let by = reason.clone();
-                let (kind, until_us) = if is_sending {
-                    (ControlKind::Pause, Some(at_us))
-                } else {
-                    (ControlKind::Suppress, None)
-                };
-                Control { at_us, kind, pattern, reason, by, is_sending, until_us }
+                let (until_us, rows_per_second) =
+                    (has_end.then_some(at_us), has_rate.then_some(at_us.unsigned_abs()));
+                Control { at_us, kind, pattern, reason, by, is_sending, until_us, rows_per_second }
             },
         )
     }

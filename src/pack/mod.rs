@@ -14,10 +14,12 @@
 //! Pure: time comes in as an argument, encoded batches go out through a vector. Numbers of rows are
 //! [`Sequences`]'s; what a number means for recovery is `checkpoint`'s.
 
+mod bucket;
 pub mod choice;
 mod chunk;
 mod config;
 mod holds;
+mod limits;
 mod linger;
 mod packer;
 mod sequences;
@@ -31,8 +33,10 @@ mod sequences;
 )]
 mod tests;
 
+pub use bucket::Bucket;
 pub use chunk::Chunk;
 pub use config::{Config, RowRange};
 pub use holds::{HeldLane, HeldRange, HeldTables};
+pub use limits::RateLimit;
 pub use packer::Packer;
 pub use sequences::Sequences;

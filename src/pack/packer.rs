@@ -8,6 +8,7 @@ use super::Config;
 use super::choice::{Route, route};
 use super::chunk::{Chunk, ChunkLane};
 use super::holds::{HeldLane, HeldRange, HeldTables, Holds};
+use super::limits::{Limits, RateLimit};
 use super::linger::Linger;
 use super::sequences::Sequences;
 use crate::change::{Change, Op, Position, Table, Transaction};
@@ -42,7 +43,8 @@ pub struct Packer {
     last_transaction: Position,
     unordered: u64,
     holds: Holds,
-    /// Rows of some lanes are left out: for each row it is asked which.
+    limits: Limits,
+    /// Rows of some lanes are left out, or counted: for each row it is asked which.
     is_selective: bool,
 }
 
@@ -65,6 +67,8 @@ struct Slot {
     parts: Option<Parts>,
     /// Its rows are numbered and not sent.
     is_held: bool,
+    /// Where the limits of its rate stand.
+    limits: Vec<usize>,
     /// The only rows that are sent, first and last number; with [`Config::only`].
     only: Option<(u64, u64)>,
 }
@@ -102,6 +106,7 @@ impl Packer {
             linger: Linger::new(config.linger_max),
             is_selective: !config.only.is_empty(),
             holds: Holds::default(),
+            limits: Limits::default(),
             config,
             sequences,
             tables: HashMap::new(),
@@ -310,7 +315,8 @@ impl Packer {
         }
     }
 
-    /// Numbers the slot's next row, if it is held back, or not one of those that are asked for.
+    /// Numbers the slot's next row, if it is held back, or not one of those that are asked for. One that is
+    /// sent counts for the limits of its table.
     #[cold]
     fn leaves_out(&mut self, at: usize, row: &Row<'_>) -> bool {
         let Some(slot) = self.slots.get(at) else { return false };
@@ -318,7 +324,9 @@ impl Packer {
         let has = |(first, last): (u64, u64)| (first..=last).contains(&next);
         let is_asked_for = self.config.only.is_empty() || slot.only.is_some_and(has);
         let is_sent = is_asked_for && !slot.is_held;
-        if !is_sent {
+        if is_sent {
+            self.limits.row(&slot.limits, row.now);
+        } else {
             self.sequences.number(slot.lane.id);
         }
         if slot.is_held {
@@ -346,9 +354,47 @@ impl Packer {
                 }
             }
         }
-        self.is_selective = !self.config.only.is_empty() || !tables.is_none();
         let released = self.holds.hold(tables);
+        self.select();
         released.into_iter().map(|(key, range)| self.held_lane(key, range)).collect()
+    }
+
+    /// From here on the rates of these tables are limited: [`Packer::take_exceeded`] tells of which more
+    /// rows came.
+    pub fn limit(&mut self, rates: Vec<RateLimit>) {
+        self.limits.set(rates);
+        for (database, slots) in &self.tables {
+            for (table, first) in slots {
+                let limits = self.limits.of(database, table);
+                for at in *first..*first + self.config.lanes as usize {
+                    if let Some(slot) = self.slots.get_mut(at) {
+                        slot.limits.clone_from(&limits);
+                    }
+                }
+            }
+        }
+        self.select();
+    }
+
+    fn select(&mut self) {
+        self.is_selective =
+            !self.config.only.is_empty() || !self.holds.tables.is_none() || !self.limits.is_empty();
+    }
+
+    /// Whether more rows came than a limit allows, since [`Packer::take_exceeded`].
+    #[inline]
+    pub fn has_exceeded(&self) -> bool {
+        self.limits.has_exceeded()
+    }
+
+    /// The limits of which more rows came since the last call.
+    pub fn take_exceeded(&mut self) -> Vec<i64> {
+        self.limits.take_exceeded()
+    }
+
+    /// Rows that were sent since the last call, while some were left out.
+    pub fn take_sent_rows(&mut self) -> u64 {
+        self.limits.take_sent_rows()
     }
 
     /// Ranges that were held back before this process began, by the keys of their lanes.
@@ -508,6 +554,7 @@ impl Packer {
     fn make_slots(&mut self, table: &Arc<Table>, now: Instant) -> usize {
         let first = self.slots.len();
         let is_held = self.holds.tables.has(&table.database, &table.name);
+        let limits = self.limits.of(&table.database, &table.name);
         // Base64 alone makes 4 of 3 bytes.
         let ratio = match self.config.format {
             Format::Protobuf => 4.0 / 3.0,
@@ -536,6 +583,7 @@ impl Packer {
                 ratio,
                 parts,
                 is_held,
+                limits: limits.clone(),
                 only,
             });
         }

@@ -31,7 +31,12 @@ impl Pipeline {
         loop {
             match self.step(&mut steps, now)? {
                 Stepped::ToTheEnd => return Ok(()),
-                Stepped::Drafts => self.ship(stop).await?,
+                Stepped::Drafts => {
+                    self.ship(stop).await?;
+                    if self.parts.flow.keeps_pace() {
+                        Box::pin(self.keep_pace(stop)).await?;
+                    }
+                }
                 Stepped::Stuck(error) => {
                     self.on_decode_error(&mut steps, *error, stop).await?;
                     self.keep_undecoded()?;
@@ -50,6 +55,9 @@ impl Pipeline {
                 Err(error) => return Ok(Stepped::Stuck(Box::new(error))),
             }
             self.keep_undecoded()?;
+            if self.parts.flow.has_exceeded() {
+                self.exceeded()?;
+            }
             if self.parts.flow.has_batches() {
                 return Ok(Stepped::Drafts);
             }

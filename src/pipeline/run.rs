@@ -345,6 +345,18 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Waits inside an event too: its rows may be many. Everything else continues.
+    pub(super) async fn keep_pace(&mut self, stop: &CancellationToken) -> Result<(), Interrupt> {
+        while self.parts.flow.keeps_pace() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(Interrupt::Stopped),
+                turned = self.poll_once() => turned?,
+            }
+        }
+        Ok(())
+    }
+
     /// Does what an operator asked for.
     fn orders(&mut self) -> Result<(), Error> {
         let Some(controls) = self.parts.controls.clone() else { return Ok(()) };
@@ -355,6 +367,16 @@ impl Pipeline {
         self.show_held();
         self.offer(platform::now());
         Ok(())
+    }
+
+    /// More rows came than a rate allows: what comes behind them is held back.
+    #[cold]
+    pub(super) fn exceeded(&mut self) -> Result<(), Error> {
+        let exceeded = self.parts.flow.take_exceeded();
+        if let Some(controls) = &self.parts.controls {
+            controls.exceeded(&exceeded);
+        }
+        self.orders()
     }
 
     /// Begins a save if there is something to save and it is time, or an operator waits for it.
@@ -393,7 +415,8 @@ impl Pipeline {
         // Counted from the last look, not from now: events that come faster than the tick must not put
         // it off for ever.
         let tick = self.looked_at + TICK;
-        [flush, save].into_iter().flatten().min().unwrap_or(tick).min(tick)
+        let stands = self.parts.flow.stands_until();
+        [flush, save, stands].into_iter().flatten().min().unwrap_or(tick).min(tick)
     }
 
     fn due(&mut self) -> Result<(), Error> {

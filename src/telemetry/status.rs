@@ -174,7 +174,7 @@ impl ReplayState {
     }
 }
 
-/// Tables that an operator holds back.
+/// Tables that an operator holds back, or whose rate is limited.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Default)]
 pub struct ControlStatus {
     /// The tables, as the operator named them.
@@ -197,7 +197,7 @@ pub struct ControlStatus {
     pub rows: u64,
     /// When the first of them was committed, microseconds since 1970 UTC; `null` while there is none.
     pub first_row_us: Option<i64>,
-    /// Rows that `release --send` has sent so far.
+    /// Rows of those that were held back that were sent so far.
     pub sent_rows: u64,
     /// Why they could not be sent the last time; empty otherwise.
     pub told: String,
@@ -206,9 +206,11 @@ pub struct ControlStatus {
     pub purge_margin_seconds: Option<f64>,
     /// When a pause ends by itself, microseconds since 1970 UTC; `null` for what does not.
     pub until_us: Option<i64>,
+    /// Of a rate: rows a second that are sent; `null` for what has none.
+    pub rows_per_second: Option<u64>,
 }
 
-/// What becomes of the rows of tables that are held back.
+/// What becomes of the rows of these tables.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum ControlKind {
@@ -217,6 +219,8 @@ pub enum ControlKind {
     Suppress,
     /// They wait in the source's log, and are sent when the pause ends.
     Pause,
+    /// So many a second are sent; what comes faster waits in the source's log.
+    Rate,
 }
 
 impl ControlKind {
@@ -225,6 +229,7 @@ impl ControlKind {
         match self {
             Self::Suppress => "suppress",
             Self::Pause => "pause",
+            Self::Rate => "rate",
         }
     }
 }
@@ -236,6 +241,8 @@ pub enum ControlState {
     /// Rows are held back.
     #[default]
     Holding,
+    /// Rows are sent as they come: no more than their rate.
+    Live,
     /// Rows that were held back are sent; newer ones are held back until these are.
     Sending,
     /// Rows are sent again; that is not in the saved checkpoint yet.

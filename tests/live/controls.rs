@@ -21,6 +21,7 @@ tests! {
     rows_that_are_released_without_being_sent_are_no_gap on [Mysql97];
     paused_rows_wait_and_come_in_order_wherever_the_process_is_killed on [Mysql97, Mariadb1011];
     a_pause_ends_by_itself_and_its_rows_are_sent_whatever_the_interval_of_saves on [Mysql97];
+    a_mass_update_beyond_its_rate_waits_holds_nobody_up_and_comes_in_order on [Mysql97, Mariadb1011];
 }
 
 /// What is written to the table that is suppressed, and to another.
@@ -424,4 +425,64 @@ async fn a_pause_ends_by_itself_and_its_rows_are_sent_whatever_the_interval_of_s
     let log = scene.rig.streamer.log_tail();
     assert!(log.contains("its time is over"), "{log}");
     scene.relay_missed_nothing().await
+}
+
+async fn a_mass_update_beyond_its_rate_waits_holds_nobody_up_and_comes_in_order(
+    bed: Bed,
+) -> Outcome {
+    // Given two copies of two tables, and a rate for one of them
+    let mut scene = Scene::set(&bed, Topic::Fifo).await?;
+    scene.write(5).await?;
+    let arguments = ["shop.prices", "10/s", "--reason", "mass updates", "--by", "ada"];
+    let (code, output) = scene.run("rate", &arguments).await?;
+    assert!(code == Some(0) && output.contains("at most 10 rows a second"), "{output}");
+    let (code, output) = scene.run("controls", &[]).await?;
+    assert!(code == Some(0) && output.contains("shop.prices  rate 10 rows/s"), "{output}");
+
+    // When one transaction changes far more rows of it, among them some of the other table
+    let from = scene.next;
+    let many = |table: &str, from: u64, count: u64| {
+        let rows: Vec<_> = (from..from + count).map(|id| format!("({id}, {id})")).collect();
+        format!("INSERT INTO shop.{table} VALUES {}", rows.join(", "))
+    };
+    let mut session = scene.rig.mysqld.connect().await?;
+    session.query_drop("BEGIN").await?;
+    for part in 0..20 {
+        session.query_drop(many("prices", from + 50 * part, 50)).await?;
+        session.query_drop(many("visits", from + 50 * part, 50)).await?;
+    }
+    session.query_drop("COMMIT").await?;
+    session.disconnect().await?;
+    (scene.next, scene.rows) = (from + 1_000, scene.rows + 2_000);
+
+    // Then it waits, everybody is told, and the other table is held up by nothing
+    let is_exceeded = |status: &Value| {
+        let control = &status["controls"][0];
+        control["state"] == "sending" && control["rows"].as_u64() > Some(0)
+    };
+    scene.rig.streamer.until("it is exceeded", SOON, is_exceeded).await?;
+    scene.write(5).await?;
+    scene.until_equal(0, "visits").await?;
+    let status = scene.rig.streamer.status().await?;
+    assert!(is_exceeded(&status), "{}", status["controls"]);
+    let notice = status.to_string().contains("rows of shop.prices come faster than their rate");
+    assert!(notice, "{status}");
+    let (code, output) = scene.run("controls", &[]).await?;
+    assert!(code == Some(1) && output.contains("rate 10 rows/s, is being sent"), "{output}");
+
+    // And all of it comes in order, wherever the process is killed, and at whichever rate
+    scene.crash().await?;
+    let arguments = ["shop.prices", "400", "--reason", "faster", "--by", "eve"];
+    let (code, output) = scene.run("rate", &arguments).await?;
+    assert_eq!(code, Some(0), "{output}");
+    let is_live = |status: &Value| {
+        let control = &status["controls"][0];
+        (&control["state"], &control["by"]) == (&"live".into(), &"eve".into())
+    };
+    scene.rig.streamer.until("it is live again", 2 * SOON, is_live).await?;
+    scene.write(5).await?;
+    let (code, output) = scene.run("release", &["shop.prices"]).await?;
+    assert!(code == Some(0) && output.contains("is not limited any more"), "{output}");
+    scene.until_released().await?;
+    scene.both_copies_are_whole(&bed).await
 }

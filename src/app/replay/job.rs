@@ -68,6 +68,7 @@ impl Command {
             audience: Some(self.audience.clone()),
             dry_run: false,
             permit,
+            pace: None,
         }
     }
 

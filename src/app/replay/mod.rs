@@ -26,7 +26,7 @@ use super::plan::{Plan, SinkPlan};
 use super::primary::written_to;
 use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
-use crate::control::{self, Control as Hold, Saved};
+use crate::control::{self, Control as Hold, Pace, Saved};
 use crate::encode::Lane;
 use crate::filter::{Pattern, UnreadableVersion, Versions};
 use crate::pack::RowRange;
@@ -62,6 +62,8 @@ pub struct ReplayRequest {
     pub dry_run: bool,
     /// Whether it may publish now: of a process that may lose the stream to another.
     pub permit: Permit,
+    /// How fast; `None`: as fast as can be.
+    pub pace: Option<Arc<Pace>>,
 }
 
 /// What was published, or would be.
@@ -253,12 +255,13 @@ pub async fn replay(
     tracing::info!(lanes = firsts.len(), "the rows are counted");
     let stretch = ReplayRange { plan: &plan, host, resolved: &resolved, saved: &saved };
     let mut pass = stretch.pass(firsts.clone(), until_us);
+    pass.pace.clone_from(&request.pace);
     if !request.rows.is_empty() {
         // Behind the last of them nothing is left to do.
         let last = request.rows.iter().map(|rows| (Arc::clone(&rows.lane), rows.last));
         pass.surplus_rows = Some(Arc::new(SurplusRows::of(last.collect())));
     }
-    let passed = pass.run(way, stop).await?;
+    let passed = Box::pin(pass.run(way, stop)).await?;
     Ok(report(&saved, &firsts, passed, &request.rows))
 }
 
@@ -284,7 +287,8 @@ async fn count(
     let (host, resolved) = resolve(plan, saved, since_us).await?;
     plan.compare_names(resolved.facts.name_case());
     let stretch = ReplayRange { plan, host, resolved: &resolved, saved };
-    let passed = stretch.pass(Numbers::new(), None).run(PassSink::nowhere(), stop).await?;
+    let pass = stretch.pass(Numbers::new(), None);
+    let passed = Box::pin(pass.run(PassSink::nowhere(), stop)).await?;
     if passed.is_interrupted {
         return Ok(None);
     }
@@ -360,7 +364,8 @@ fn table_of(lane: &str) -> Option<(String, String, u32)> {
 
 /// Rows that an operator holds back are not published by a replay either.
 fn leave_out_held(plan: &mut Plan, rows: &[RowRange], saved: &Checkpoint) -> Result<(), Error> {
-    for control in Saved::read(&saved.snapshot)?.controls {
+    let controls = Saved::read(&saved.snapshot)?.controls;
+    for control in controls.into_iter().filter(Hold::holds) {
         let Some(tables) = control.tables() else { continue };
         let held = rows.iter().find(|rows| {
             table_of(&rows.lane).is_some_and(|(database, table, _)| {
@@ -427,7 +432,15 @@ impl<'a> ReplayRange<'a> {
             lanes,
             ..Checkpoint::default()
         };
-        Pass { plan, host, start: resolved.start.clone(), begin, window, surplus_rows: None }
+        Pass {
+            plan,
+            host,
+            start: resolved.start.clone(),
+            begin,
+            window,
+            surplus_rows: None,
+            pace: None,
+        }
     }
 
     /// From when on the stretch has these rows no more.
@@ -438,9 +451,8 @@ impl<'a> ReplayRange<'a> {
     ) -> Result<Option<i64>, Error> {
         let surplus_rows = Arc::new(SurplusRows::of(rows));
         let pass = self.pass(Numbers::new(), None);
-        Pass { surplus_rows: Some(Arc::clone(&surplus_rows)), ..pass }
-            .run(PassSink::nowhere(), stop)
-            .await?;
+        let pass = Pass { surplus_rows: Some(Arc::clone(&surplus_rows)), ..pass };
+        Box::pin(pass.run(PassSink::nowhere(), stop)).await?;
         Ok(surplus_rows.earliest_us())
     }
 }

@@ -18,6 +18,7 @@ use crate::app::supervise::LOOP_PAUSE_MAX;
 use crate::aws;
 use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
+use crate::control::Pace;
 use crate::encode::{FinalizeOptions, Origin, Oversize, Replay};
 use crate::freshness::verdict::accounting::Span;
 use crate::freshness::{
@@ -78,6 +79,8 @@ pub(super) struct Pass<'a> {
     pub(super) window: Window,
     /// To find out when these have gone by.
     pub(super) surplus_rows: Option<Arc<SurplusRows>>,
+    /// How fast rows are sent.
+    pub(super) pace: Option<Arc<Pace>>,
 }
 
 /// What it came to.
@@ -186,6 +189,7 @@ impl Pass<'_> {
             nonces: None,
             surplus_rows: self.surplus_rows.clone(),
             snapshot_keys_max: 0,
+            pace: self.pace.clone(),
         };
         let body_bytes_max = way.topics.common_bytes_max() / 20 * 19;
         let watermark = WatermarkProvider::new(Watermark::default);

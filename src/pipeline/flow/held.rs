@@ -8,15 +8,20 @@ use std::time::{Duration, Instant};
 use super::Flow;
 use crate::change::NameCase;
 use crate::control::{
-    Control, Order, Saved, Standing, control_entry, control_name, lane_entry, lane_name, tables,
+    Control, Order, Pace, Saved, Standing, control_entry, control_name, lane_entry, lane_name,
+    rates, tables,
 };
-use crate::pack::HeldLane;
+use crate::pack::{Bucket, HeldLane};
 use crate::pipeline::Error;
+use crate::telemetry::status::ControlKind;
 
 /// How often consumers are told how far a range has got.
 const ANNOUNCE_INTERVAL: Duration = Duration::from_mins(1);
 /// How often they are told although nothing has changed: a queue forgets its messages.
 const RENEW_INTERVAL: Duration = Duration::from_hours(1);
+
+/// Time of which a replay at a limited rate may send the rows at once.
+const PACE_BURST: Duration = Duration::from_secs(1);
 
 /// What is held back.
 #[derive(Debug, Default)]
@@ -33,6 +38,35 @@ pub(super) struct Held {
     renewed_at: Option<Instant>,
     /// Until when nothing more is read.
     stands_until: Option<Instant>,
+    /// How fast rows are sent that were held back.
+    pacing: Option<Pacing>,
+}
+
+/// Rows are sent at a limited rate.
+#[derive(Debug)]
+struct Pacing {
+    pace: Arc<Pace>,
+    bucket: Option<Bucket>,
+}
+
+impl Held {
+    pub(super) fn at(pace: Option<Arc<Pace>>) -> Self {
+        let pacing = pace.map(|pace| Pacing { pace, bucket: None });
+        Self { pacing, ..Self::default() }
+    }
+}
+
+impl Pacing {
+    /// So many rows were sent: how long to wait before the next.
+    fn wait(&mut self, rows: u64, now: Instant) -> Duration {
+        let Some(rate) = self.pace.rows_per_second() else {
+            self.bucket = None;
+            return Duration::ZERO;
+        };
+        let bucket = self.bucket.get_or_insert_with(|| Bucket::new(rate, PACE_BURST, now));
+        bucket.set(rate);
+        bucket.take(rows, now)
+    }
 }
 
 impl Flow {
@@ -66,6 +100,37 @@ impl Flow {
         self.held.stands_until.is_some() || self.awaits_filters()
     }
 
+    /// Until when nothing more is read, if that is for a time.
+    pub(in crate::pipeline) fn stands_until(&self) -> Option<Instant> {
+        self.held.stands_until
+    }
+
+    /// Behind rows: reads no more until those that were sent may have been, at a limited rate.
+    #[inline]
+    pub(super) fn keep_pace(&mut self, now: Instant) {
+        let Some(pacing) = &mut self.held.pacing else { return };
+        let wait = pacing.wait(self.packer.take_sent_rows(), now);
+        if !wait.is_zero() {
+            self.held.stands_until = Some(now + wait);
+        }
+    }
+
+    /// Whether it waits between two rows, at a limited rate.
+    pub(in crate::pipeline) fn keeps_pace(&self) -> bool {
+        self.held.pacing.is_some() && self.held.stands_until.is_some()
+    }
+
+    /// Whether more rows came than the rate of their table allows.
+    #[inline]
+    pub(in crate::pipeline) fn has_exceeded(&self) -> bool {
+        self.packer.has_exceeded()
+    }
+
+    /// The controls whose rates were exceeded.
+    pub(in crate::pipeline) fn take_exceeded(&mut self) -> Vec<i64> {
+        self.packer.take_exceeded()
+    }
+
     /// Whether something follows at the end of a transaction.
     #[inline]
     pub(super) fn holds_news(&self) -> bool {
@@ -90,6 +155,9 @@ impl Flow {
                 if let Some(known) = known.find(|known| known.at_us == control.at_us) {
                     *known = control;
                 }
+                self.held.due.get_or_insert(now + ANNOUNCE_INTERVAL);
+                // A rate may hold rows back now that it did not: no range ends by that.
+                self.hold_tables();
             }
             order @ (Order::Release(_)
             | Order::Sent(..)
@@ -146,7 +214,7 @@ impl Flow {
             Order::GoLive(control, reply) => {
                 let is_sent = self.held.stands_until.is_some() && self.is_sent(control);
                 if is_sent {
-                    self.release_control(control)?;
+                    self.go_live(control)?;
                 }
                 self.held.stands_until = None;
                 let _nobody = reply.send(is_sent);
@@ -165,6 +233,22 @@ impl Flow {
         let held = self.packer.held();
         let mut left = held.iter().filter(|it| !rest.has(&it.range.database, &it.range.table));
         left.all(|lane| lane.rows() == 0)
+    }
+
+    /// What the control holds back is sent: it is over, or the tables of its rate are live again.
+    fn go_live(&mut self, control: i64) -> Result<(), Error> {
+        let mut known = self.held.controls.iter_mut();
+        let is_rate = |it: &&mut Control| it.at_us == control && it.kind == ControlKind::Rate;
+        let Some(rate) = known.find(is_rate) else { return self.release_control(control) };
+        rate.is_sending = false;
+        let (name, text) = control_entry(rate);
+        // At once, as when it is exceeded again: the later text is the one that is saved. Until the ends of
+        // the ranges are saved too, these have no rows.
+        self.tracker.note(name, text);
+        let ended = self.hold_tables();
+        self.end_ranges(ended)?;
+        self.close_ack_group();
+        Ok(())
     }
 
     fn release_control(&mut self, control: i64) -> Result<(), Error> {
@@ -195,6 +279,7 @@ impl Flow {
         if let Some(numbers_only) = self.filter.numbers_only() {
             tables = tables.and(numbers_only);
         }
+        self.packer.limit(rates(&self.held.controls, self.held.case));
         self.packer.hold(tables, &mut self.batches)
     }
 
@@ -244,7 +329,7 @@ impl Flow {
         let (range, case) = (&lane.range, self.held.case);
         let names = [&*range.database, &*range.table];
         let by =
-            self.held.controls.iter().find(|control| {
+            self.held.controls.iter().filter(|it| it.holds()).find(|control| {
                 control.tables().is_some_and(|tables| tables.matches(&names, case))
             });
         let ack_group = self.tracker.ack_group();

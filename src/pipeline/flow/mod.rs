@@ -25,6 +25,7 @@ use super::finalizing::Note;
 use super::progress::Progress;
 use crate::change::{NameCase, Position};
 use crate::checkpoint::{Class, Misuse, Tracker};
+use crate::control::Pace;
 use crate::decode::Step;
 use crate::encode::{EncodedBatch, Kind};
 use crate::filter::{Filter, Space};
@@ -63,6 +64,8 @@ pub struct FlowConfig {
     pub surplus_rows: Option<Arc<SurplusRows>>,
     /// Keys that are kept while chunks of a snapshot are read.
     pub snapshot_keys_max: usize,
+    /// How fast rows are sent, of those that were held back.
+    pub pace: Option<Arc<Pace>>,
 }
 
 /// What becomes of heartbeats and canaries.
@@ -144,6 +147,7 @@ impl Flow {
         let snapshots = Snapshots::new(config.snapshot_keys_max, packer.lanes_of_table());
         Self {
             snapshots,
+            held: Held::at(config.pace.clone()),
             config,
             filter,
             filters: Filters::default(),
@@ -172,7 +176,6 @@ impl Flow {
             undecoded: Vec::new(),
             is_unkept: false,
             newest_commit_us: 0,
-            held: Held::default(),
         }
     }
 
@@ -196,7 +199,11 @@ impl Flow {
         }
         match step {
             Step::Begin(transaction) => self.begin(transaction),
-            Step::Rows(rows) => self.rows(rows, now),
+            Step::Rows(rows) => {
+                self.rows(rows, now)?;
+                self.keep_pace(now);
+                Ok(())
+            }
             Step::Schema(statement) => self.statement(&statement),
             Step::Changed(statement) => self.changed(&statement),
             Step::Commit(commit) => self.commit(&commit, now),

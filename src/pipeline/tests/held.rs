@@ -22,10 +22,17 @@ fn control(at_us: i64, pattern: &str) -> Control {
         by: "nobody".to_owned(),
         is_sending: false,
         until_us: None,
+        rows_per_second: None,
     }
 }
 
-/// Any order of suppressing and releasing everything, kills, breaks and waits.
+/// The same as a rate, of which too many rows come or not.
+fn rate(at_us: i64, is_sending: bool) -> Control {
+    let rows_per_second = Some(10);
+    Control { kind: ControlKind::Rate, is_sending, rows_per_second, ..control(at_us, "all") }
+}
+
+/// Any order of suppressing, of exceeding a rate and of releasing everything, kills, breaks and waits.
 fn run(case: (&str, Way), lanes: u32, seed: u64) -> World {
     let (mut world, mut dice) = (world(case, lanes), Dice(seed));
     let mut process = Process::start(&world, &mut dice);
@@ -43,7 +50,9 @@ fn run(case: (&str, Way), lanes: u32, seed: u64) -> World {
             orders += 1;
             let saved = Saved::read(&world.saved.snapshot).expect("own texts");
             process.order(match saved.controls.first() {
+                Some(known) if !known.holds() => Order::Note(rate(known.at_us, true)),
                 Some(known) => Order::Release(known.at_us),
+                None if dice.below(2) == 0 => Order::Hold(rate(orders, false)),
                 None => Order::Hold(control(orders, "all")),
             });
         }
@@ -179,11 +188,12 @@ proptest! {
         case in prop::sample::select(CASES),
         seed: u64,
         is_all_sent: bool,
+        is_rate: bool,
     ) {
         let (mut world, mut dice) = (world(case, 1), Dice(seed));
         let mut process = Process::start(&world, &mut dice);
         process.save(&mut world);
-        process.order(Order::Hold(control(1, "all")));
+        process.order(Order::Hold(if is_rate { rate(1, true) } else { control(1, "all") }));
         for _ in 0..dice.below(60) {
             process.take(&mut world, &mut dice, false);
         }
@@ -213,6 +223,10 @@ proptest! {
         prop_assert!(!process.flow.stands());
         while process.take(&mut world, &mut dice, false) {}
         process.finish(&mut world, &mut dice);
+        // A rate stays, and holds nothing back.
+        let saved = Saved::read(&world.saved.snapshot).expect("own texts");
+        let stays = if is_rate { vec![rate(1, !is_live)] } else { vec![control(1, "all")] };
+        prop_assert_eq!(saved.controls, if is_live && !is_rate { Vec::new() } else { stays });
         for (lane, number) in expected.keys() {
             let last = sent.iter().find(|(key, _)| **key == **lane).map_or(0, |(_, last)| *last);
             let came = world.delivered.contains_key(&(lane.clone(), *number));

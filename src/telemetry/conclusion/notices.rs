@@ -64,7 +64,7 @@ pub(super) fn of(status: &Status) -> Vec<Notice> {
     let findings = findings(&status.findings);
     let quarantined = quarantined(status.sink.quarantined);
     let all = loss.into_iter().chain(quarantined).chain(purge(&status.progress)).chain(findings);
-    let controls = status.controls.iter().map(control);
+    let controls = status.controls.iter().filter_map(control);
     let mut all: Vec<_> =
         all.chain(settings(&status.reload)).chain(paths).chain(echoes).chain(controls).collect();
     for notice in &mut all {
@@ -204,10 +204,12 @@ fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
 }
 
 /// Intended, and so the last: but whoever sees that rows are missing must see why.
-fn control(control: &ControlStatus) -> Notice {
+fn control(control: &ControlStatus) -> Option<Notice> {
     let ControlStatus { pattern, by, reason, rows, .. } = control;
     let quoted = quote(pattern);
     let (state, next) = match control.state {
+        // A limit that is not exceeded keeps nothing from anybody.
+        ControlState::Live => return None,
         ControlState::Holding if control.kind == ControlKind::Pause => (
             "are paused",
             format!(
@@ -218,16 +220,17 @@ fn control(control: &ControlStatus) -> Notice {
             "are held back",
             format!("Nothing, as long as that is wanted; `binpulse release {quoted}` ends it."),
         ),
+        ControlState::Sending if control.kind == ControlKind::Rate => {
+            return Some(exceeded(control));
+        }
         ControlState::Sending => (
             "that were held back are being sent",
             "Wait; `binpulse controls` shows how far it is.".to_owned(),
         ),
         ControlState::Releasing => ("are being released", "Wait.".to_owned()),
     };
-    let left = control.purge_margin_seconds.map_or_else(String::new, |margin| {
-        format!(" The source keeps them for {} more, at least.", duration(margin))
-    });
-    Notice {
+    let left = kept(control);
+    Some(Notice {
         kind: NoticeKind::Control,
         of: pattern.clone(),
         headline: format!("rows of {pattern} {state} by an operator"),
@@ -235,7 +238,37 @@ fn control(control: &ControlStatus) -> Notice {
         next_step: next,
         runbook: "/runbooks/BinpulseSuppressed".to_owned(),
         ..Notice::default()
+    })
+}
+
+/// Rows come faster than an operator lets them go.
+fn exceeded(control: &ControlStatus) -> Notice {
+    let ControlStatus { pattern, by, reason, rows, .. } = control;
+    let rate = control.rows_per_second.unwrap_or_default();
+    let quoted = quote(pattern);
+    Notice {
+        kind: NoticeKind::Control,
+        of: pattern.clone(),
+        headline: format!("rows of {pattern} come faster than their rate"),
+        text: format!(
+            "More rows of {pattern} come than the {rate} a second that {by} allowed: {reason}. {rows} \
+             wait, and are sent at that rate.{}",
+            kept(control)
+        ),
+        next_step: format!(
+            "Nothing, if that is wanted; `binpulse release {quoted}` sends them as fast as can be, and \
+             `binpulse rate {quoted} ROWS --reason TEXT` sets another rate."
+        ),
+        runbook: "/runbooks/BinpulseSuppressed".to_owned(),
+        ..Notice::default()
     }
+}
+
+/// For how long the source keeps rows that are held back.
+fn kept(control: &ControlStatus) -> String {
+    control.purge_margin_seconds.map_or_else(String::new, |margin| {
+        format!(" The source keeps them for {} more, at least.", duration(margin))
+    })
 }
 
 fn path(path: &Path) -> Notice {

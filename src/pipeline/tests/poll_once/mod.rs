@@ -1,5 +1,6 @@
 //! The loop itself, with a finalizing thread and a store, and a sink that the test plays.
 
+mod rate;
 pub(super) mod rig;
 mod world;
 

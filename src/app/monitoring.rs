@@ -35,7 +35,7 @@ use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, intake};
 use crate::snapshot;
 use crate::source::Liveness;
-use crate::telemetry::http::{Endpoints, Http};
+use crate::telemetry::http::{Endpoints, Http, Switch};
 use crate::telemetry::{Loops, Metrics, Readiness, StatusSource};
 
 /// Time for tasks that have nothing to deliver.
@@ -285,6 +285,8 @@ async fn serve(
         let shown = Arc::clone(&desk);
         let document = move || serde_json::to_value(shown.status());
         machine.shows(Box::new(move || document().unwrap_or_default()));
+        let posted = Arc::clone(&switch);
+        machine.takes(Box::new(move |command| Switch::control(&*posted, command)));
     }
     let digests = controls.digests.map(|digests| shadow::endpoint(plan, digests));
     let recorder = Recorder::new(plan, written_to);

@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -259,13 +258,13 @@ impl Sender {
             pace: standing.is_none().then(|| Arc::clone(pace)),
         };
         // On a thread of its own, as replays that are asked for.
-        let (runtime, of) = (Handle::current(), (bounded(&self.plan), self.stop.child_token()));
-        let guard = of.1.clone().drop_guard();
+        let (plan, stop) = (bounded(&self.plan), self.stop.child_token());
+        let guard = stop.clone().drop_guard();
         let sends = self.desk.sends(control.at_us);
-        let mut running = tokio::task::spawn_blocking(move || {
-            let (plan, stop) = of;
-            runtime.block_on(Box::pin(replay(plan, request, &stop)))
-        });
+        let mut running =
+            Box::pin(platform::computing(
+                async move { Box::pin(replay(plan, request, &stop)).await },
+            ));
         let ended = tokio::select! {
             ended = &mut running => ended,
             () = self.desk.given_up(control.at_us) => {

@@ -620,7 +620,8 @@ impl Inner {
     fn rate_words(&self, pattern: &str, rows_per_second: u64) -> String {
         let kept = self.kept().map_or_else(String::new, |kept| format!("; {kept}"));
         format!(
-            "of {pattern} at most {rows_per_second} rows a second are sent from here on: what comes faster              waits in the source's binary logs{kept}"
+            "of {pattern} at most {rows_per_second} rows a second are sent from here on: what comes faster \
+             waits in the source's binary logs{kept}"
         )
     }
 

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 #[cfg(feature = "testing")]
-pub use simulated::{Admission, Connecting, Machine, Part, StatusDocument, current, on};
+pub use simulated::{Admission, Commands, Connecting, Machine, Part, StatusDocument, current, on};
 
 /// The monotonic clock. It is the runtime's, which tests can stop.
 #[inline]
@@ -114,6 +114,19 @@ pub fn spawn_thread(name: &str, work: impl Future<Output = ()> + Send + 'static)
     }
     let runtime = Handle::current();
     thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(work)).map(drop)
+}
+
+/// The same, for work that somebody waits for.
+pub async fn computing<F>(work: F) -> Result<F::Output, tokio::task::JoinError>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    #[cfg(feature = "testing")]
+    if current().is_some() {
+        return spawn(work).await;
+    }
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(work)).await
 }
 
 /// A thread that needs no runtime, running.

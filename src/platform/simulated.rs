@@ -46,7 +46,12 @@ pub trait Machine: Send + Sync {
     fn http(&self) -> SharedHttpClient;
     /// Takes what makes the document of `/status`.
     fn shows(&self, status: StatusDocument);
+    /// Takes what does what is posted to `/control`.
+    fn takes(&self, commands: Commands);
 }
+
+/// Does what is posted to `/control`, JSON; what is done, or why nothing is, in words.
+pub type Commands = Box<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
 
 /// Makes the document of `/status`.
 pub type StatusDocument = Box<dyn Fn() -> serde_json::Value + Send + Sync>;

@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use binpulse::platform::{Admission, Connecting, Machine, StatusDocument};
+use binpulse::platform::{Admission, Commands, Connecting, Machine, StatusDocument};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -115,6 +115,7 @@ struct Inside {
     parts: BTreeMap<u64, Waker>,
     dice: Dice,
     status: Option<StatusDocument>,
+    commands: Option<Commands>,
     wall_ahead_us: i64,
 }
 
@@ -142,8 +143,14 @@ impl Process {
         wall: &Arc<dyn Fn() -> i64 + Send + Sync>,
         dice: Dice,
     ) -> Arc<Self> {
-        let inside =
-            Inside { stands: false, parts: BTreeMap::new(), dice, status: None, wall_ahead_us: 0 };
+        let inside = Inside {
+            stands: false,
+            parts: BTreeMap::new(),
+            dice,
+            status: None,
+            commands: None,
+            wall_ahead_us: 0,
+        };
         Arc::new(Self {
             machine,
             number,
@@ -169,7 +176,9 @@ impl Process {
     pub(crate) fn kill(&self) {
         self.is_dead.store(true, Ordering::Relaxed);
         // What it shows holds much of it.
-        self.inside().status = None;
+        let mut inside = self.inside();
+        (inside.status, inside.commands) = (None, None);
+        drop(inside);
         self.wake();
         self.network.wake();
     }
@@ -197,6 +206,17 @@ impl Process {
             return None;
         }
         inside.status.as_ref().map(|document| document())
+    }
+}
+
+impl Process {
+    /// Posts to its `/control`; `None`: it does not answer.
+    pub(crate) fn command(&self, command: &serde_json::Value) -> Option<Result<String, String>> {
+        let inside = self.inside();
+        if inside.stands {
+            return None;
+        }
+        inside.commands.as_ref().map(|commands| commands(&command.to_string()))
     }
 }
 
@@ -259,5 +279,9 @@ impl Machine for Host {
 
     fn shows(&self, status: StatusDocument) {
         self.0.inside().status = Some(status);
+    }
+
+    fn takes(&self, commands: Commands) {
+        self.0.inside().commands = Some(commands);
     }
 }

@@ -18,6 +18,7 @@ mod faults;
 mod form;
 mod log;
 mod machine;
+mod operator;
 mod oracle;
 mod server;
 mod session;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::log::{Change, Group};
 use crate::machine::Process;
+use crate::operator::is_of;
 use crate::server::{Author, Server, Witness};
 use crate::sns::Subscriber;
 use crate::value::Value;
@@ -38,6 +39,8 @@ struct Seen {
     /// The newest fence of the lease that each process took; the newest that has published.
     fences: BTreeMap<u64, i128>,
     published_fence: i128,
+    /// Patterns of tables that an operator holds back, or held.
+    held: BTreeSet<String>,
     /// Changes that the source itself did not send.
     lost: BTreeSet<Words>,
     /// Heartbeats in the order of the logs: number, and users' transactions before it.
@@ -54,6 +57,12 @@ impl Seen {
     /// It was published, or need not be.
     fn is_done(&self, words: &Words) -> bool {
         self.places.contains_key(words) || self.lost.contains(words)
+    }
+
+    /// It may wait: an operator wants it so.
+    fn is_held(&self, words: &Words) -> bool {
+        let table = words.split(' ').next().unwrap_or_default();
+        self.held.iter().any(|pattern| is_of(pattern, table))
     }
 }
 
@@ -134,9 +143,20 @@ impl Oracle {
     /// How long the oldest change waits that was committed and is not published.
     pub(crate) fn oldest_waiting(&self) -> Option<(f64, Words)> {
         let seen = self.seen();
-        let waiting = seen.committed.iter().filter(|(words, _)| !seen.is_done(words));
+        let waits = |words: &Words| !seen.is_done(words) && !seen.is_held(words);
+        let waiting = seen.committed.iter().filter(|(words, _)| waits(words));
         let oldest = waiting.min_by_key(|(_, at)| **at);
         oldest.map(|(words, at)| (at.elapsed().as_secs_f64(), words.clone()))
+    }
+
+    /// An operator holds these tables back.
+    pub(crate) fn held(&self, pattern: &str) {
+        self.seen().held.insert(pattern.to_owned());
+    }
+
+    /// And lets them go.
+    pub(crate) fn nothing_is_held(&self) {
+        self.seen().held.clear();
     }
 
     /// When all is over: nothing is missing, and the numbers of each lane have no gap.
@@ -240,7 +260,8 @@ impl Oracle {
         }
         seen.saver = Some((owner, name));
         let mut logged = seen.logged.values().flatten();
-        let lost = logged.find(|(gtid, words)| set.contains(gtid) && !seen.is_done(words));
+        let is_lost = |words: &Words| !seen.is_done(words) && !seen.is_held(words);
+        let lost = logged.find(|(gtid, words)| set.contains(gtid) && is_lost(words));
         if let Some((gtid, words)) = lost.cloned() {
             drop(seen);
             self.is_wrong(format!("the checkpoint has {gtid}, and {words} was never published"));

@@ -1,4 +1,4 @@
-//! The users' work: transactions of a few rows, with pauses, and long silences.
+//! The users' work: transactions of a few rows, at times of many, with pauses, and long silences.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +70,9 @@ async fn work(servers: Vec<Arc<Server>>, mut dice: Dice, mut stopped: oneshot::R
 fn changes(server: &Server, dice: &mut Dice, stamp: &mut u64) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
     let state = server.state();
-    for _ in 0..=dice.below(4) {
+    // At times a mass update, that exceeds whatever rate an operator allows.
+    let most = if dice.one_in(15) { 400 } else { 4 };
+    for _ in 0..=dice.below(most) {
         let name: &&str = dice.pick(&["orders", "items"]);
         let table = server.table("shop", name).expect("a table");
         let id = Value::Int(i128::from(dice.below(ROWS)));

@@ -278,12 +278,16 @@ impl World {
         }
     }
 
+    /// What the process shows that runs the stream.
+    pub(crate) fn active_status(&self) -> Option<serde_json::Value> {
+        let running = self.slots.iter().filter_map(|slot| slot.process.as_ref());
+        let mut shown = running.filter_map(|running| running.process.status());
+        shown.find(|status| status["lease"]["role"] != "standby")
+    }
+
     /// The verdict of the process that runs the stream.
     pub(crate) fn verdict(&self) -> Option<(String, serde_json::Value)> {
-        let running = self.slots.iter().filter_map(|slot| slot.process.as_ref());
-        let shown = running.filter_map(|running| running.process.status());
-        let mut shown = shown.filter(|status| status["lease"]["role"] != "standby");
-        let verdict = shown.next()?["verdict"].take();
+        let verdict = self.active_status()?["verdict"].take();
         Some((verdict["state"].as_str().unwrap_or_default().to_owned(), verdict))
     }
 
@@ -309,6 +313,10 @@ impl World {
             // Between any two of its steps.
             for _ in 0..self.dice.below(60) {
                 tokio::task::yield_now().await;
+            }
+            if self.dice.one_in(4) {
+                self.operate();
+                continue;
             }
             let fault = Fault::any(&mut self.dice, self.setting.machines);
             fault.befall(self);
@@ -349,6 +357,9 @@ impl World {
     /// All is healed: everything arrives, and the verdict says that all is well.
     async fn settle(&mut self, working: &workload::Work) {
         self.oracle.tell(|| "all is healed".to_owned());
+        if !self.release().await {
+            return;
+        }
         if !self.pass(Duration::from_secs(45)).await {
             return;
         }

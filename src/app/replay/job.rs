@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -225,11 +224,8 @@ pub(crate) async fn run_jobs(
         tracing::info!(lane, from, to, audience, "a replay begins");
         // On a thread of its own: what decodes the log for minutes takes no thread from the stream.
         let request = command.request(permit.clone());
-        let (runtime, of) = (Handle::current(), (Arc::clone(&plan), request, stop.clone()));
-        let running = tokio::task::spawn_blocking(move || {
-            let (plan, request, stop) = of;
-            runtime.block_on(run_job(&plan, request, &stop))
-        });
+        let (plan, stop) = (Arc::clone(&plan), stop.clone());
+        let running = platform::computing(async move { run_job(&plan, request, &stop).await });
         let ended = running.await.unwrap_or_else(|error| {
             let told = format!("the job broke off: {error}");
             Ended { state: ReplayState::Failed, rows: 0, told }

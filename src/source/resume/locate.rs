@@ -55,8 +55,12 @@ pub(super) async fn locate(
     if !lists_gtids {
         return Ok(Start::Gtid(set));
     }
-    let index = first_needed(files, &set, async |file| gtids_before(session, file).await).await?;
-    match files.get(index) {
+    let mut search = FirstNeeded::new(files.len(), &set);
+    while let Some((at, file)) = search.next().and_then(|at| Some((at, files.get(at)?))) {
+        let before = gtids_before(session, &file.name).await?.unwrap_or_default();
+        search.tell(at, &before);
+    }
+    match files.get(search.found) {
         Some(file) => {
             let from = Position::new(file.name.as_str(), FIRST);
             Ok(Start::GtidFrom { set, from })
@@ -115,23 +119,32 @@ fn numbered(file: &str) -> Option<(&str, u64)> {
 /// The file of the first transaction that is not in the set: the last before which nothing is
 /// lacking, and in or behind which something of the set stands. What of the set stands last was the
 /// last to be delivered; what has no GTID and stands before it was delivered too.
-async fn first_needed(
-    files: &[BinlogFile],
-    set: &GtidSet,
-    mut gtids_before: impl AsyncFnMut(&str) -> Result<Option<GtidSet>, Error>,
-) -> Result<usize, Error> {
-    let (mut found, mut end) = (0, files.len());
-    while end - found > 1 {
-        let middle = usize::midpoint(found, end);
-        let Some(file) = files.get(middle) else { break };
-        let before = gtids_before(&file.name).await?.unwrap_or_default();
-        if before.is_subset_of(set) && !set.is_subset_of(&before) {
-            found = middle;
+#[derive(Debug)]
+struct FirstNeeded<'a> {
+    set: &'a GtidSet,
+    found: usize,
+    end: usize,
+}
+
+impl<'a> FirstNeeded<'a> {
+    /// Among so many files.
+    const fn new(files: usize, set: &'a GtidSet) -> Self {
+        Self { set, found: 0, end: files }
+    }
+
+    /// The file to look at next; `None`: it is found.
+    const fn next(&self) -> Option<usize> {
+        if self.end - self.found > 1 { Some(usize::midpoint(self.found, self.end)) } else { None }
+    }
+
+    /// These GTIDs lie before that file.
+    fn tell(&mut self, file: usize, before: &GtidSet) {
+        if before.is_subset_of(self.set) && !self.set.is_subset_of(before) {
+            self.found = file;
         } else {
-            end = middle;
+            self.end = file;
         }
     }
-    Ok(found)
 }
 
 /// The GTIDs before a file, as it lists them at its front; `None` if it does not.
@@ -179,7 +192,7 @@ async fn is_mode_unchanged_for(
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, find, first_needed};
+    use super::{FirstNeeded, Found, find};
     use crate::change::{GtidSet, Position};
     use crate::source::preflight::BinlogFile;
 
@@ -198,28 +211,26 @@ mod tests {
     }
 
     /// The file that is found where so many GTIDs lie before each.
-    async fn found(before: &[u64], set: &GtidSet) -> usize {
-        let files = files(0..=before.len() as u64 - 1);
-        let gtids_before = async |file: &str| {
-            let index: usize = file.rsplit('.').next().expect("a number").parse().expect("digits");
-            Ok(Some(until(before[index])))
-        };
-        first_needed(&files, set, gtids_before).await.expect("all files are read")
+    fn found(before: &[u64], set: &GtidSet) -> usize {
+        let mut search = FirstNeeded::new(before.len(), set);
+        while let Some(at) = search.next() {
+            search.tell(at, &until(before[at]));
+        }
+        search.found
     }
 
-    #[tokio::test]
-    async fn it_goes_on_in_the_file_that_ends_the_set_so_that_nothing_without_a_gtid_is_passed_by()
-    {
+    #[test]
+    fn it_goes_on_in_the_file_that_ends_the_set_so_that_nothing_without_a_gtid_is_passed_by() {
         // Two files hold transactions without GTIDs only, behind 1-5
         let before = [0, 3, 5, 5, 5, 9];
         for (last, file) in [(1, 0), (2, 0), (3, 0), (4, 1), (5, 1), (6, 4), (9, 4), (10, 5)] {
-            assert_eq!(found(&before, &until(last)).await, file, "{last}");
+            assert_eq!(found(&before, &until(last)), file, "{last}");
         }
-        assert_eq!(found(&before, &GtidSet::new()).await, 0);
+        assert_eq!(found(&before, &GtidSet::new()), 0);
         // A prepared XA transaction that is not decided is lacking
         let lacking: GtidSet = format!("{A}:1-3:5-9").parse().expect("a set");
-        assert_eq!(found(&before, &lacking).await, 1);
-        assert_eq!(found(&[7], &until(9)).await, 0);
+        assert_eq!(found(&before, &lacking), 1);
+        assert_eq!(found(&[7], &until(9)), 0);
     }
 
     #[test]

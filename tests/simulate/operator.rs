@@ -1,0 +1,98 @@
+//! An operator who holds tables back and lets them go, in the middle of everything else.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::dice::Dice;
+use crate::world::World;
+
+/// The tables of the users, in every way to name them.
+const PATTERNS: &[&str] = &["shop.orders", "shop.items", "shop.*", "all"];
+/// Time in which everything must be let go when nothing is wrong any more.
+const RELEASED_WITHIN: Duration = Duration::from_mins(3);
+
+/// Whether a control with this pattern is about a table of the users.
+pub(crate) fn is_of(pattern: &str, table: &str) -> bool {
+    matches!(pattern, "all" | "shop.*") || pattern.strip_prefix("shop.") == Some(table)
+}
+
+/// A command, at random: what is held back is always sent in the end.
+fn command(dice: &mut Dice, controls: &[Value]) -> Value {
+    let (pattern, by, reason) = (*dice.pick(PATTERNS), "operator", "a test");
+    let known = (!controls.is_empty()).then(|| dice.pick(controls)["pattern"].clone());
+    match (dice.below(5), known) {
+        (0 | 1, Some(pattern)) => {
+            json!({"command": "release", "pattern": pattern, "send": true, "by": by})
+        }
+        (0 | 2, _) => {
+            let seconds = dice.between(1, 20);
+            json!({"command": "pause", "pattern": pattern, "seconds": seconds, "reason": reason, "by": by})
+        }
+        (3, _) => {
+            json!({"command": "suppress", "pattern": pattern, "reason": reason, "by": by})
+        }
+        _ => {
+            let rate = dice.between(10, 40);
+            json!({"command": "rate", "pattern": pattern, "rows_per_second": rate, "reason": reason, "by": by})
+        }
+    }
+}
+
+impl World {
+    /// The controls that the process shows which runs the stream; `None`: nobody answers.
+    fn controls(&self) -> Option<Vec<Value>> {
+        let mut status = self.active_status()?;
+        if status["verdict"]["state"] == "starting" {
+            return None;
+        }
+        serde_json::from_value(status["controls"].take()).ok()
+    }
+
+    /// Asks the process that runs the stream.
+    fn ask(&self, command: &Value) {
+        let running = self.slots.iter().filter_map(|slot| slot.process.as_ref());
+        for running in running {
+            let Some(answer) = running.process.command(command) else { continue };
+            if answer.is_ok() && command["command"] != "release" {
+                self.oracle.held(command["pattern"].as_str().unwrap_or_default());
+            }
+            let number = running.process.number;
+            self.oracle.tell(|| format!("process {number} is asked {command}: {answer:?}"));
+        }
+    }
+
+    /// Something that an operator does.
+    pub(crate) fn operate(&mut self) {
+        let controls = self.controls().unwrap_or_default();
+        let command = command(&mut self.dice, &controls);
+        self.ask(&command);
+    }
+
+    /// Lets everything go, and waits until it is; whether all is well so far.
+    pub(crate) async fn release(&mut self) -> bool {
+        let until = Instant::now() + RELEASED_WITHIN;
+        loop {
+            let controls = self.controls();
+            if controls.as_ref().is_some_and(Vec::is_empty) {
+                self.oracle.nothing_is_held();
+                return true;
+            }
+            if Instant::now() > until {
+                self.oracle
+                    .is_wrong(format!("all is healed, and is still held back: {controls:?}"));
+                return false;
+            }
+            for control in controls.unwrap_or_default() {
+                if control["state"] != "sending" || control["kind"] == "rate" {
+                    let pattern = &control["pattern"];
+                    self.ask(&json!({"command": "release", "pattern": pattern, "send": true, "by": "operator"}));
+                }
+            }
+            if !self.pass(Duration::from_secs(1)).await {
+                return false;
+            }
+        }
+    }
+}

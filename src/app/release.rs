@@ -147,6 +147,9 @@ impl Sender {
         let pattern = &taken.control.pattern;
         match sent {
             Ok(None) | Err(Failure::Interrupted) => {}
+            Ok(Some(rows)) if taken.control.kind == ControlKind::Rate => {
+                tracing::info!(pattern, rows, "control: what came too fast is sent");
+            }
             Ok(Some(rows)) => {
                 tracing::warn!(pattern, rows, "control: what was held back is sent");
             }
@@ -177,10 +180,10 @@ impl Sender {
             let rate = taken.pace.rows_per_second();
             // The saved checkpoint may not know yet what the loop holds back.
             let is_more = |rows| rate.is_some_and(|rate| rows > at_once(rate));
-            if is_little(part, wholes, rate) && !is_more(self.desk.rows_held(control.at_us)) {
+            if is_little(part, wholes, rate) && !is_more(self.desk.rows_held(control.at_us, None)) {
                 let alone = self.standing.lock().await;
                 let standing = self.desk.stand(STANDS_MAX).await.ok_or(Failure::NoLoop)?;
-                if !is_more(rows_of(control, &standing.lanes, self.plan.filter.names)) {
+                if !is_more(self.desk.rows_held(control.at_us, Some(&standing.lanes))) {
                     break (standing, alone);
                 }
                 self.desk.go_on();
@@ -317,13 +320,6 @@ fn is_little(part: Part, wholes: u32, rows_per_second: Option<u64>) -> bool {
     let burst = rows_per_second.map(at_once);
     let is_late = wholes >= PARTS_MAX && burst.is_none_or(|most| part.rows <= most);
     part.rows == 0 || part.lasted < SHORT || is_late
-}
-
-/// Rows that the control holds back of these lanes. Pure.
-fn rows_of(control: &Control, lanes: &[HeldLane], case: NameCase) -> u64 {
-    let own = tables([control], case);
-    let lanes = lanes.iter().filter(|it| own.has(&it.range.database, &it.range.table));
-    lanes.map(HeldLane::rows).sum()
 }
 
 /// Rows that may be sent at once for which the loop stands. Pure.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::saved::control_of;
-use super::{Command, Control, Pace, check, pattern};
+use super::{Command, Control, Pace, check, pattern, tables};
 use crate::change::NameCase;
 use crate::filter::{self, Version};
 use crate::pack::HeldLane;
@@ -280,7 +280,10 @@ impl Desk {
     /// Whether somebody waits for the checkpoint: it is saved soon then, whatever its interval.
     pub fn waits_for_saves(&self) -> bool {
         let inner = self.lock();
-        inner.entries.iter().any(|it| !it.is_saved || it.is_ending || it.control.is_sending)
+        // What is read and sent at a limited rate takes its time.
+        let waits =
+            |it: &Entry| it.control.is_sending && !(it.is_paced() && it.work == Work::Reads);
+        inner.entries.iter().any(|it| !it.is_saved || it.is_ending || waits(it))
     }
 
     /// More rows came of these than their rates allow: they are held back, and sent at their rates.
@@ -332,11 +335,18 @@ impl Desk {
         }
     }
 
-    /// Rows that the control holds back, as the loop last said.
-    pub fn rows_held(&self, at_us: i64) -> u64 {
+    /// Rows that this control alone holds back: of these lanes, or as the loop last said.
+    pub fn rows_held(&self, at_us: i64, lanes: Option<&[HeldLane]>) -> u64 {
         let inner = self.lock();
-        let entry = inner.entries.iter().find(|entry| entry.control.at_us == at_us);
-        entry.map_or(0, |entry| inner.status(entry).rows)
+        let controls = || inner.entries.iter().map(|entry| &entry.control);
+        let own = tables(controls().filter(|it| it.at_us == at_us), inner.case);
+        let others = tables(controls().filter(|it| it.at_us != at_us), inner.case);
+        let lanes = lanes.unwrap_or(&inner.held).iter();
+        let lanes = lanes.filter(|HeldLane { range, .. }| {
+            let (database, table) = (&range.database, &range.table);
+            own.has(database, table) && !others.has(database, table)
+        });
+        lanes.map(HeldLane::rows).sum()
     }
 
     /// Whether rows are to be sent that nobody sends.
@@ -425,8 +435,8 @@ impl Desk {
         if let Some(entry) = self.lock().of(at_us) {
             entry.work = Work::Taken;
             if is_live && entry.control.kind == ControlKind::Rate {
+                // The loop may have saved it by now.
                 entry.control.is_sending = false;
-                entry.is_saved = false;
                 (entry.sent, entry.sent_rows) = (BTreeMap::new(), 0);
             } else if is_live {
                 entry.is_ending = true;
@@ -917,6 +927,52 @@ mod tests {
         assert!(again.is_sending(5));
         again.command(&release("a.b", false), 9).expect("it can be given up");
         assert!(!again.is_sending(5));
+    }
+
+    #[tokio::test]
+    async fn a_rate_is_sent_at_its_pace_and_as_fast_as_can_be_before_its_rows_are_purged() {
+        let desk = Arc::new(Desk::default());
+        desk.open(&[]);
+        desk.keeps_logs(Some(Duration::from_secs(100)));
+        let (pattern, reason, by) = ("d.*".to_owned(), "a test".to_owned(), "nobody".to_owned());
+        let rate = Command::Rate { pattern, rows_per_second: 50, reason, by };
+        desk.command(&rate, 1).expect("it is new");
+        desk.saved([("control:1", false)]);
+        desk.exceeded(&[1, 99]);
+        assert!(desk.waits_for_saves());
+        desk.saved([("control:1", false)]);
+        let taken = desk.next_sending(i64::MIN).await;
+        assert_eq!(taken.pace.rows_per_second(), Some(50));
+        assert!(!desk.some_wait(), "it is taken");
+
+        // Saves are as usual while it is read for long.
+        assert!(desk.waits_for_saves());
+        let sends = desk.sends(1);
+        assert!(!desk.waits_for_saves());
+        drop(sends);
+        assert!(desk.waits_for_saves());
+
+        // What another holds back too is left to it.
+        desk.show(vec![held("a", 7), held("b", 5)], NameCase::Sensitive);
+        assert_eq!(desk.rows_held(1, None), 12);
+        desk.command(&pause("d.b", 60), 2).expect("it is new");
+        assert_eq!((desk.rows_held(1, None), desk.rows_held(2, None)), (7, 0));
+        assert_eq!(desk.rows_held(1, Some(&[held("a", 3)])), 3);
+
+        // A quarter of the expiry is left.
+        let after = |seconds| {
+            let mut shown = desk.status();
+            shown[0].purge_margin_seconds = Some(seconds);
+            desk.end_pauses(&shown, 0);
+            taken.pace.rows_per_second()
+        };
+        assert_eq!(after(26.0), Some(50));
+        assert_eq!(after(24.0), None);
+        assert_eq!(desk.status()[0].state, ControlState::Sending);
+        drop(taken);
+        assert!(desk.some_wait());
+        let again = desk.next_sending(i64::MIN).await;
+        assert_eq!((again.control.at_us, again.pace.rows_per_second()), (1, None));
     }
 
     #[tokio::test]

@@ -8,19 +8,23 @@ mod changed;
 mod outbox;
 mod pattern;
 mod redact;
+mod uncovered;
 mod versions;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::change::{NameCase, Table};
 use crate::sql::{self, Subjects};
+use uncovered::Covers;
 
 pub use changed::Missed;
 pub use outbox::{OutboxConfig, OutboxTable};
 pub use pattern::Pattern;
 pub use redact::{Redaction, Space};
+pub use uncovered::Uncovered;
 pub use versions::{Since, UnreadableVersion, Version, Versions};
 
 /// What is published.
@@ -95,6 +99,7 @@ pub struct Filter {
     last: Option<(Arc<Table>, TableDecision)>,
     /// How often each pattern matched, in the order of [`Config::patterns`].
     matches: Vec<u64>,
+    covers: Covers,
 }
 
 /// What was decided about a table.
@@ -109,7 +114,7 @@ impl Filter {
     /// A filter that has seen no table yet.
     pub fn new(config: Config) -> Self {
         let matches = vec![0; config.patterns().count()];
-        Self { config, routes: HashMap::new(), last: None, matches }
+        Self { config, routes: HashMap::new(), last: None, matches, covers: Covers::default() }
     }
 
     /// From here on names are compared as this server does.
@@ -214,15 +219,31 @@ impl Filter {
         }
     }
 
+    /// Columns that were hidden and are not any more, since the last call.
+    pub fn take_uncovered(&mut self) -> impl Iterator<Item = Uncovered> {
+        self.covers.take()
+    }
+
+    /// Old and new name of a table that a statement renames so that columns that were hidden are not.
+    pub fn renamed(&self, database: &str, statement: &str) -> Option<(String, String)> {
+        self.redacts().then(|| self.config.renamed(database, statement))?
+    }
+
     fn remembered(&mut self, table: &Table) -> &TableDecision {
         if self.routes.len() >= SHAPES_MAX && !self.routes.contains_key(&table.fingerprint) {
             self.routes.clear();
         }
-        let config = &self.config;
-        self.routes.entry(table.fingerprint).or_insert_with(|| TableDecision {
-            route: decide(config, table),
-            matched: config.matched(table),
-        })
+        match self.routes.entry(table.fingerprint) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let route = decide(&self.config, table);
+                let matched = self.config.matched(table);
+                if !matches!(route, Route::Skip | Route::Unnamed) {
+                    self.covers.note(&self.config, table, &matched);
+                }
+                new.insert(TableDecision { route, matched })
+            }
+        }
     }
 }
 

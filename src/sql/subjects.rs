@@ -22,7 +22,8 @@ const FRONT_TOKENS_MAX: usize = 40;
 
 /// Reads what a statement is about.
 pub fn subjects(statement: &str) -> Subjects {
-    let mut tokens = Tokens::new(super::behind_settings(statement), Mode::default());
+    let mut tokens =
+        Tokens::new(super::behind_settings(statement, Mode::default()), Mode::default());
     let Some(Token::Word(verb)) = tokens.next() else { return Subjects::Database(None) };
     match verb.to_ascii_uppercase().as_str() {
         "CREATE" | "ALTER" | "DROP" => object(&mut tokens, &verb.to_ascii_uppercase()),
@@ -42,6 +43,18 @@ pub fn subjects(statement: &str) -> Subjects {
     }
 }
 
+/// The tables that a statement renames: old and new name of each.
+pub fn renamed(statement: &str) -> Vec<(Name, Name)> {
+    let mut tokens =
+        Tokens::new(super::behind_settings(statement, Mode::default()), Mode::default());
+    if !tokens.skip_one(&["RENAME", "ALTER"]) {
+        return Vec::new();
+    }
+    let Subjects::Tables(names) = subjects(statement) else { return Vec::new() };
+    let pairs = names.chunks_exact(2);
+    pairs.filter_map(|pair| Some((pair.first()?.clone(), pair.last()?.clone()))).collect()
+}
+
 /// Something that stands between a statement and the rows that it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Object {
@@ -53,7 +66,8 @@ pub enum Object {
 
 /// The view or trigger that a statement makes or alters.
 pub fn defined(statement: &str) -> Option<Object> {
-    let mut tokens = Tokens::new(super::behind_settings(statement), Mode::default());
+    let mut tokens =
+        Tokens::new(super::behind_settings(statement, Mode::default()), Mode::default());
     if !tokens.skip_one(&["CREATE", "ALTER"]) {
         return None;
     }
@@ -159,7 +173,7 @@ fn new_name(tokens: &mut Tokens<'_>) -> Option<Name> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Object, Subjects, defined, subjects};
+    use super::{Name, Object, Subjects, defined, renamed, subjects};
 
     fn spelt(statement: &str) -> String {
         match subjects(statement) {
@@ -224,6 +238,26 @@ mod tests {
     }
 
     #[test]
+    fn renamed_tables_have_an_old_and_a_new_name() {
+        for (statement, expected) in [
+            ("RENAME TABLE a.t TO b.u, v TO w", "a.t>b.u v>w"),
+            ("ALTER TABLE a.t ADD KEY k (c), RENAME AS u", "a.t>u"),
+            ("ALTER TABLE a.t RENAME COLUMN c TO d", ""),
+            ("DROP TABLE a.t, a.u", ""),
+            ("RENAME USER a TO b", ""),
+        ] {
+            let text = |(database, table): Name| match database {
+                Some(database) => format!("{database}.{table}"),
+                None => table,
+            };
+            let all = renamed(statement).into_iter();
+            let all: Vec<_> =
+                all.map(|(old, new)| format!("{}>{}", text(old), text(new))).collect();
+            assert_eq!(all.join(" "), expected, "{statement}");
+        }
+    }
+
+    #[test]
     fn views_and_triggers_are_found_where_they_are_made() {
         let name = |text: &str| (Some("a".to_owned()), text.to_owned());
         for (statement, expected) in [
@@ -254,6 +288,7 @@ mod tests {
             let _ignored = subjects(&text);
             let _ignored = subjects(&format!("ALTER TABLE {text}"));
             let _ignored = subjects(&format!("CREATE {text}"));
+            let _ignored = renamed(&format!("RENAME TABLE {text}"));
         }
     }
 }

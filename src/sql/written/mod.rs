@@ -24,7 +24,7 @@ pub struct Written {
 
 /// Reads which tables' rows a statement changes, written under `mode`.
 pub fn written(statement: &str, mode: Mode) -> Result<Written, Unread> {
-    let statement = behind_settings(statement);
+    let statement = behind_settings(statement, mode);
     let mut reader = Reader {
         tokens: Tokens::new(statement, mode),
         tables: Vec::new(),
@@ -44,10 +44,10 @@ pub fn written(statement: &str, mode: Mode) -> Result<Written, Unread> {
     Ok(Written { verb, tables: reader.tables, named: reader.named })
 }
 
-/// Whether a statement makes a table together with rows: CREATE TABLE ... SELECT. One that makes a
-/// temporary table does not count.
-pub fn creates_with_rows(statement: &str) -> bool {
-    let mut tokens = Tokens::new(behind_settings(statement), Mode::default());
+/// Whether a statement, written under `mode`, makes a table together with rows: CREATE TABLE ... SELECT.
+/// One that makes a temporary table does not count.
+pub fn creates_with_rows(statement: &str, mode: Mode) -> bool {
+    let mut tokens = Tokens::new(behind_settings(statement, mode), mode);
     if !created(&mut tokens) {
         return false;
     }

@@ -95,6 +95,9 @@ fn what_could_change_another_table_or_is_not_understood_is_no_answer() {
         ("INSERT INTO t VALUES ('a", "not closed"),
         ("INSERT INTO t VALUES (1) /* a", "differently"),
         ("/*M! INSERT INTO */ t VALUES (1)", "differently"),
+        ("INSERT INTO t\u{a0}VALUES (1)", "differently"),
+        ("INSERT INTO t --\u{a0}\nVALUES (1)", "differently"),
+        ("INSERT INTO /*!500001x.*/t VALUES (1)", "differently"),
         ("UPDATE t SOMETHING NEW SET x = 1", "follows a table"),
         ("DELETE t", "follows DELETE"),
         ("DELETE t, u", "tables of a DELETE"),
@@ -121,8 +124,11 @@ fn tables_that_are_made_with_rows_are_told_from_others() {
         ("CREATE VIEW v AS SELECT 1", false),
         ("CREATE TABLE t (a INT, b INT GENERATED ALWAYS AS (a + 1))", false),
     ] {
-        assert_eq!(creates_with_rows(statement), expected, "{statement}");
+        assert_eq!(creates_with_rows(statement, Mode::default()), expected, "{statement}");
     }
+    let plain = Mode { plain_backslash: true, ..Mode::default() };
+    assert!(creates_with_rows(r"CREATE TABLE t (a INT) COMMENT 'x\' SELECT 1", plain));
+    assert!(!creates_with_rows(r"CREATE TABLE t (a INT) COMMENT 'x\', COMMENT 'SELECT'", plain));
 }
 
 /// Blanks and comments, as they may stand between any two pieces.
@@ -160,7 +166,7 @@ proptest! {
         let mode = Mode { ansi_quotes, plain_backslash };
         for front in ["", "INSERT INTO t ", "UPDATE t ", "DELETE ", "LOAD DATA ", "WITH "] {
             let _ignored = written(&format!("{front}{text}"), mode);
-            let _ignored = creates_with_rows(&format!("CREATE TABLE t {text}"));
+            let _ignored = creates_with_rows(&format!("CREATE TABLE t {text}"), mode);
         }
     }
 

@@ -64,6 +64,17 @@ fn all_tables_that_a_statement_changes_are_found() {
         ("SET STATEMENT max_statement_time = 1 FOR DELETE FROM a.t", "DELETE a.t"),
         ("CREATE TABLE IF NOT EXISTS a.t (x INT(3), KEY k (x)) SELECT * FROM b.u", "CREATE a.t"),
         ("INSERT INTO größe.`t.x` VALUES (1);", "INSERT größe.t.x"),
+        // What a stored procedure's statements are logged as.
+        (
+            "INSERT INTO a.t VALUES ( NAME_CONST('x',_utf8mb4'b' COLLATE 'utf8mb4_bin'))",
+            "INSERT a.t",
+        ),
+        ("UPDATE a.t SET x = 1 WHERE y = ANY (SELECT z FROM b.u) AND z MOD (3) = 1", "UPDATE a.t"),
+        (
+            "DELETE FROM a.t WHERE MATCH (x) AGAINST ('y') OR BINARY (x) = UUID_SHORT()",
+            "DELETE a.t",
+        ),
+        ("INSERT INTO a.t VALUES ROW(1, 'ROW'), ROW(2, 'b')", "INSERT a.t"),
         ("INSERT INTO 2020_t VALUES (1)", "INSERT 2020_t"),
     ] {
         assert_eq!(shown(statement), expected, "{statement}");
@@ -75,6 +86,8 @@ fn what_could_change_another_table_or_is_not_understood_is_no_answer() {
     for (statement, words) in [
         ("INSERT INTO t VALUES (f(1))", "calls f"),
         ("INSERT INTO t VALUES (`f`(1))", "calls f"),
+        ("INSERT INTO t VALUES (`ANY`(1))", "calls ANY"),
+        ("INSERT INTO t VALUES (b.NAME_CONST(1))", "calls NAME_CONST"),
         ("INSERT INTO t VALUES (a.count(1))", "calls count"),
         ("INSERT INTO t VALUES (COUNT (1))", "calls COUNT"),
         ("UPDATE t JOIN u ON f(t.x) SET x = 1", "calls f"),

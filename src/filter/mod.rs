@@ -255,6 +255,19 @@ impl Config {
         }
     }
 
+    /// The same, without the server's own databases, which hold its accounts, unless a pattern names one.
+    #[must_use]
+    pub fn without_system(mut self) -> Self {
+        let is_named = |system: &str| {
+            let mut named = self.tables.iter().filter_map(Pattern::database);
+            named.any(|database| database == system)
+        };
+        let left_out = changed::SYSTEM.into_iter().filter(|system| !is_named(system));
+        let patterns = left_out.filter_map(|system| Pattern::parse(&format!("{system}.*"), 2));
+        self.except.extend(patterns.collect::<Vec<_>>());
+        self
+    }
+
     /// All patterns of the settings, each with its key.
     pub fn patterns(&self) -> impl Iterator<Item = (&'static str, &Pattern)> {
         self.lists().into_iter().flat_map(|(key, list)| list.iter().map(move |it| (key, it)))

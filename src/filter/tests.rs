@@ -211,6 +211,19 @@ fn table((database, name, columns, named): &Seen) -> Arc<Table> {
     })
 }
 
+/// Accounts and their passwords' hashes are in no message, unless somebody asks for them.
+#[test]
+fn the_servers_own_databases_leave_only_if_they_are_named() {
+    let wants = |tables: &[&str], database: &str| {
+        filter(tables, &[]).config.without_system().wants(database, "user")
+    };
+    for database in ["mysql", "sys", "performance_schema", "information_schema"] {
+        assert!(!wants(&["*.*"], database) && !wants(&["?y*.*"], database), "{database}");
+    }
+    assert!(wants(&["*.*"], "mysql2") && wants(&["*.*", "mysql.u*"], "mysql"));
+    assert!(!wants(&["mysql.u*"], "sys"));
+}
+
 /// A column that is renamed, and a table that is, take what hid them away.
 #[test]
 fn what_is_no_longer_hidden_is_told_once() {

@@ -13,6 +13,7 @@ tests! {
         on [Mysql80, Mariadb1011, Mariadb118];
     what_a_server_writes_by_itself_stops_nothing on [Mysql57, Mysql80, Mariadb118];
     a_statement_about_a_published_table_is_never_passed_over on [Mysql97, Mariadb118];
+    rows_of_accounts_are_not_published on [Mysql97, Mysql57, Mariadb118];
     passwords_within_statements_are_not_published on [Mysql97, Mysql57, Mariadb118];
 }
 
@@ -253,6 +254,28 @@ async fn a_statement_about_a_published_table_is_never_passed_over(bed: Bed) -> O
         let passes = words.starts_with("of table");
         assert_eq!(code, Some(if passes { 0 } else { 65 }), "{statement:?}: {said}");
     }
+    Ok(())
+}
+
+async fn rows_of_accounts_are_not_published(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let settings = match bed.version() {
+        "mysql-5.7" => vec![("source.schema_fallback", "information_schema".to_owned())],
+        _ => Vec::new(),
+    };
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &settings).await?;
+    let change = if bed.version().starts_with("maria") {
+        "UPDATE mysql.global_priv SET Priv = '{\"authentication_string\":\"SECRET\"}' WHERE User = 'u'"
+    } else {
+        "UPDATE mysql.user SET authentication_string = 'SECRET' WHERE User = 'u'"
+    };
+    let row = "INSERT INTO shop.cities VALUES (1, 'Paris')";
+    let table = "CREATE TABLE shop.cities (id INT PRIMARY KEY, city TEXT)";
+    let granted = "GRANT SELECT ON shop.* TO 'binpulse'@'%'";
+    let statements = ["CREATE DATABASE shop", granted, table, "CREATE USER u", change, row];
+    rig.mysqld.execute(&statements).await?;
+    let lines = lines_until(&mut rig, &["Paris"]).await?;
+    assert!(lines.iter().all(|line| !line.contains("SECRET")), "{lines:?}");
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub(super) fn config(
             "hashes without a secret key can be guessed; set the key",
         ));
     }
-    Some(filter::Config {
+    let config = filter::Config {
         tables: tables?,
         exclude: exclude?,
         only: Vec::new(),
@@ -38,7 +38,8 @@ pub(super) fn config(
         must_match: errors.take(values.flag("filter.strict"))?,
         // The server tells.
         names: NameCase::default(),
-    })
+    };
+    Some(config.without_system())
 }
 
 /// The tables that a setting names.

@@ -48,6 +48,8 @@ pub struct Config {
     pub hash_key: Vec<u8>,
     /// Tables whose rows are messages.
     pub outbox: Arc<OutboxConfig>,
+    /// The server's own databases, which hold its accounts, are published only if a pattern names them.
+    pub leaves_system_out: bool,
     /// Whether a pattern that matches nothing on the server is a mistake.
     pub must_match: bool,
     /// How the server compares names.
@@ -64,6 +66,7 @@ impl fmt::Debug for Config {
         shown.field("only", only).field("except", except).field("before", &self.before);
         shown.field("drop_columns", drop_columns).field("hash_columns", hash_columns);
         shown.field("outbox", &self.outbox);
+        shown.field("leaves_system_out", &self.leaves_system_out);
         shown.field("must_match", &self.must_match).field("names", &self.names);
         shown.finish_non_exhaustive()
     }
@@ -255,19 +258,6 @@ impl Config {
         }
     }
 
-    /// The same, without the server's own databases, which hold its accounts, unless a pattern names one.
-    #[must_use]
-    pub fn without_system(mut self) -> Self {
-        let is_named = |system: &str| {
-            let mut named = self.tables.iter().filter_map(Pattern::database);
-            named.any(|database| database == system)
-        };
-        let left_out = changed::SYSTEM.into_iter().filter(|system| !is_named(system));
-        let patterns = left_out.filter_map(|system| Pattern::parse(&format!("{system}.*"), 2));
-        self.except.extend(patterns.collect::<Vec<_>>());
-        self
-    }
-
     /// All patterns of the settings, each with its key.
     pub fn patterns(&self) -> impl Iterator<Item = (&'static str, &Pattern)> {
         self.lists().into_iter().flat_map(|(key, list)| list.iter().map(move |it| (key, it)))
@@ -315,6 +305,15 @@ impl Config {
         patterns.any(|pattern| pattern.matches(&[database, table], self.names))
     }
 
+    /// Whether it is a database of the server's own that no pattern names.
+    fn leaves_out(&self, database: &str) -> bool {
+        let is_named = || {
+            let mut named = self.tables.iter().filter_map(Pattern::database);
+            named.any(|named| named == database)
+        };
+        self.leaves_system_out && changed::SYSTEM.contains(&database) && !is_named()
+    }
+
     fn masks(&self, database: &str, table: &str) -> bool {
         let mut all = self.drop_columns.iter().chain(&self.hash_columns);
         self.is_outbox(database, table)
@@ -326,6 +325,7 @@ fn wants(config: &Config, names: &[&str; 2]) -> bool {
     let among =
         |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(names, config.names));
     among(&config.tables)
+        && !config.leaves_out(names[0])
         && !among(&config.exclude)
         && !among(&config.except)
         && (config.only.is_empty() || among(&config.only))
@@ -335,7 +335,9 @@ fn wants_database(config: &Config, database: &str) -> bool {
     let names = [database];
     let has_some = |pattern: &Pattern| pattern.matches_front(&names, config.names);
     let has_all = |pattern: &Pattern| has_some(pattern) && pattern.ends_in_any();
-    config.tables.iter().any(has_some) && !config.exclude.iter().any(has_all)
+    config.tables.iter().any(has_some)
+        && !config.leaves_out(database)
+        && !config.exclude.iter().any(has_all)
 }
 
 /// The lane of statements is one for all tables: where rows are only numbered, their statements are sent.
@@ -346,7 +348,7 @@ fn wants_statement(config: &Config, database: &str, subjects: &Subjects) -> bool
             let among = |patterns: &[Pattern]| {
                 patterns.iter().any(|pattern| pattern.matches(&names, config.names))
             };
-            among(&config.tables) && !among(&config.exclude)
+            among(&config.tables) && !config.leaves_out(names[0]) && !among(&config.exclude)
         }),
         Subjects::Database(named) => wants_database(config, named.as_deref().unwrap_or(database)),
     };

@@ -215,13 +215,19 @@ fn table((database, name, columns, named): &Seen) -> Arc<Table> {
 #[test]
 fn the_servers_own_databases_leave_only_if_they_are_named() {
     let wants = |tables: &[&str], database: &str| {
-        filter(tables, &[]).config.without_system().wants(database, "user")
+        let config = Config { leaves_system_out: true, ..filter(tables, &[]).config };
+        let filter = Filter::new(config);
+        let wanted = filter.wants(database, "user");
+        assert_eq!(filter.wants_database(database), wanted);
+        assert_eq!(filter.wants_statement("", &format!("DROP TABLE {database}.user")), wanted);
+        wanted
     };
     for database in ["mysql", "sys", "performance_schema", "information_schema"] {
         assert!(!wants(&["*.*"], database) && !wants(&["?y*.*"], database), "{database}");
     }
     assert!(wants(&["*.*"], "mysql2") && wants(&["*.*", "mysql.u*"], "mysql"));
     assert!(!wants(&["mysql.u*"], "sys"));
+    assert!(filter(&["*.*"], &[]).wants("mysql", "user"), "where nobody asked for it: decode");
 }
 
 /// A column that is renamed, and a table that is, take what hid them away.
@@ -379,6 +385,7 @@ fn the_settings_are_shown_without_their_key() {
         drop_columns: vec![Pattern::parse("shop.t.dropped", 3).expect("a pattern")],
         hash_columns: vec![Pattern::parse("shop.t.hashed", 3).expect("a pattern")],
         hash_key: b"s3cret".to_vec(),
+        leaves_system_out: false,
         must_match: true,
         names: NameCase::Insensitive,
         outbox: Arc::default(),

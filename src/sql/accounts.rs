@@ -59,14 +59,12 @@ fn has_login(statement: &str, mode: Mode) -> bool {
     false
 }
 
-/// `password "..."`, as Spider has it in the comment of a table.
+/// `password "..."`, as Spider has it in the comment of a table, or `password=...`, as CONNECT has it in
+/// the list of its options.
 fn names_password(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let mut parts = text.split("password").skip(1);
-    parts.any(|behind| {
-        let behind = behind.trim_start_matches(|c: char| c.is_whitespace() || c == '=');
-        behind.starts_with(['"', '\'', '\\'])
-    })
+    parts.any(|behind| behind.trim_start().starts_with(['=', '"', '\'', '\\']))
 }
 
 /// Whether a statement makes or alters what runs statements later: a routine, a trigger, an event.
@@ -162,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    const ACCOUNTS: [&str; 17] = [
+    const ACCOUNTS: [&str; 18] = [
         "CREATE USER 'u'@'%' IDENTIFIED WITH 'x' AS '$A$005$'",
         "create /* a */ or replace user u",
         "ALTER USER u IDENTIFIED BY PASSWORD '*0'",
@@ -180,6 +178,7 @@ mod tests {
         "CREATE/**/USER u IDENTIFIED BY 'x'",
         "CREATE TABLE t (a INT) ENGINE=FEDERATED CONNECTION='mysql://u:secret@h/d/t'",
         "CREATE TABLE t (a INT) ENGINE=SPIDER COMMENT='host \"h\", password \"secret\"'",
+        "CREATE TABLE t (a INT) ENGINE=CONNECT OPTION_LIST='host=h,user=root,Password=secret'",
     ];
 
     fn may(statement: &str) -> bool {

@@ -25,7 +25,7 @@ pub(super) fn config(
             "hashes without a secret key can be guessed; set the key",
         ));
     }
-    let config = filter::Config {
+    Some(filter::Config {
         tables: tables?,
         exclude: exclude?,
         only: Vec::new(),
@@ -35,11 +35,11 @@ pub(super) fn config(
         hash_columns: hash_columns?,
         hash_key,
         outbox: Arc::new(outbox?),
+        leaves_system_out: true,
         must_match: errors.take(values.flag("filter.strict"))?,
         // The server tells.
         names: NameCase::default(),
-    };
-    Some(config.without_system())
+    })
 }
 
 /// The tables that a setting names.

@@ -51,19 +51,14 @@ pub fn creates_with_rows(statement: &str, mode: Mode) -> bool {
     if !created(&mut tokens) {
         return false;
     }
-    let mut before = None;
     while let Some(token) = tokens.next() {
-        let is_behind_as = |before: &Option<Token<'_>>| {
-            before.as_ref().is_some_and(|before| before.is_word("AS") || before.is(")"))
-        };
+        // Those of a partition are VALUES IN and VALUES LESS.
         let is_query = token.is_word("SELECT")
             || token.is_word("TABLE") && tokens.clone().name().is_some()
-            || token.is_word("VALUES")
-                && (tokens.clone().skip_one(&["ROW"]) || is_behind_as(&before));
+            || token.is_word("VALUES") && tokens.clone().skip_one(&["ROW", "("]);
         if is_query {
             return true;
         }
-        before = Some(token);
     }
     false
 }

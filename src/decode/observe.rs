@@ -224,7 +224,7 @@ impl Decoder {
         let parts = query::parse(body, self.format()?)?;
         let statement = body.get(parts.statement.clone()).unwrap_or_default();
         let phase = self.current.phase;
-        match (query::meaning(statement)?, phase) {
+        match (query::meaning(statement, || query::session(body, &parts))?, phase) {
             (Meaning::Begin, Phase::Outside | Phase::Announced) => {
                 self.announced(event);
                 self.open();
@@ -281,14 +281,14 @@ impl Decoder {
             Phase::Open if self.buffered.is_some() => self.buffer(event),
             Phase::Open => {
                 self.may_be_altered();
-                self.tell_statement(statement, parts);
+                self.tell_statement(event.body(), parts);
                 Ok(())
             }
             Phase::Outside | Phase::Announced => {
                 self.may_be_altered();
                 self.announced(event);
                 self.begin();
-                self.tell_statement(statement, parts);
+                self.tell_statement(event.body(), parts);
                 self.commit();
                 Ok(())
             }
@@ -322,9 +322,12 @@ impl Decoder {
         }
     }
 
-    fn tell_statement(&mut self, statement: &[u8], parts: &Query) {
-        // Also in another character set words of statements are ASCII.
-        let is_secret = || sql::may_carry_passwords(&String::from_utf8_lossy(statement));
+    fn tell_statement(&mut self, body: &[u8], parts: &Query) {
+        let is_secret = || {
+            let statement = body.get(parts.statement.clone()).unwrap_or_default();
+            let session = query::session(body, parts);
+            sql::may_carry_passwords(&session.words(statement), session.mode())
+        };
         if !self.current.statement_is_void && !is_secret() {
             self.emits.push_back(Emit::Schema(parts.clone()));
         }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::charset::{self, Decoded};
 use super::query::{self, Query, Session};
 use super::rows::{RowsContext, Shape};
 use super::{Decoder, Error, Fault, Rows};
@@ -107,21 +106,14 @@ impl<'a> Statement<'a> {
 
     /// The statement as text; `None` if it is not valid in its client's character set.
     fn valid_text(&self) -> Option<Cow<'a, str>> {
-        let mut scratch = Vec::new();
-        let decoded = charset::by_collation(self.session.collation)
-            .map(|charset| charset.decode(self.bytes, &mut scratch));
-        match decoded {
-            Some(Decoded::Scratch) => String::from_utf8(scratch).map(Cow::Owned).ok(),
-            Some(Decoded::Malformed) => None,
-            Some(Decoded::Borrowed) | None => str::from_utf8(self.bytes).map(Cow::Borrowed).ok(),
-        }
+        self.session.text(self.bytes)
     }
 
     /// The tables whose rows it changes by itself, as far as its text tells.
     pub fn written(&self) -> Result<Written, Unread> {
         let text = self.valid_text();
         let text = text.ok_or(Unread::Text("characters that its character set does not have"))?;
-        sql::written(&text, sql::Mode::of(self.session.sql_mode))
+        sql::written(&text, self.session.mode())
     }
 
     /// Databases of all tables that were changed, also by triggers and functions; `None` if the log

@@ -5,7 +5,7 @@ use super::Filter;
 use crate::sql::{Name, Written};
 
 /// Databases of the servers' own, whatever the patterns say.
-const SYSTEM: [&str; 4] = ["mysql", "sys", "performance_schema", "information_schema"];
+pub(super) const SYSTEM: [&str; 4] = ["mysql", "sys", "performance_schema", "information_schema"];
 
 /// Which rows would have been published.
 #[derive(Debug, Clone, PartialEq, Eq)]

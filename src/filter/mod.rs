@@ -8,19 +8,23 @@ mod changed;
 mod outbox;
 mod pattern;
 mod redact;
+mod uncovered;
 mod versions;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::change::{NameCase, Table};
 use crate::sql::{self, Subjects};
+use uncovered::Covers;
 
 pub use changed::Missed;
 pub use outbox::{OutboxConfig, OutboxTable};
 pub use pattern::Pattern;
 pub use redact::{Redaction, Space};
+pub use uncovered::Uncovered;
 pub use versions::{Since, UnreadableVersion, Version, Versions};
 
 /// What is published.
@@ -44,6 +48,8 @@ pub struct Config {
     pub hash_key: Vec<u8>,
     /// Tables whose rows are messages.
     pub outbox: Arc<OutboxConfig>,
+    /// The server's own databases, which hold its accounts, are published only if a pattern names them.
+    pub leaves_system_out: bool,
     /// Whether a pattern that matches nothing on the server is a mistake.
     pub must_match: bool,
     /// How the server compares names.
@@ -60,6 +66,7 @@ impl fmt::Debug for Config {
         shown.field("only", only).field("except", except).field("before", &self.before);
         shown.field("drop_columns", drop_columns).field("hash_columns", hash_columns);
         shown.field("outbox", &self.outbox);
+        shown.field("leaves_system_out", &self.leaves_system_out);
         shown.field("must_match", &self.must_match).field("names", &self.names);
         shown.finish_non_exhaustive()
     }
@@ -95,6 +102,7 @@ pub struct Filter {
     last: Option<(Arc<Table>, TableDecision)>,
     /// How often each pattern matched, in the order of [`Config::patterns`].
     matches: Vec<u64>,
+    covers: Covers,
 }
 
 /// What was decided about a table.
@@ -109,7 +117,7 @@ impl Filter {
     /// A filter that has seen no table yet.
     pub fn new(config: Config) -> Self {
         let matches = vec![0; config.patterns().count()];
-        Self { config, routes: HashMap::new(), last: None, matches }
+        Self { config, routes: HashMap::new(), last: None, matches, covers: Covers::default() }
     }
 
     /// From here on names are compared as this server does.
@@ -212,15 +220,31 @@ impl Filter {
         }
     }
 
+    /// Columns that were hidden and are not any more, since the last call.
+    pub fn take_uncovered(&mut self) -> impl Iterator<Item = Uncovered> {
+        self.covers.take()
+    }
+
+    /// Old and new name of a table that a statement renames so that columns that were hidden are not.
+    pub fn renamed(&self, database: &str, statement: &str) -> Option<(String, String)> {
+        self.redacts().then(|| self.config.renamed(database, statement))?
+    }
+
     fn remembered(&mut self, table: &Table) -> &TableDecision {
         if self.routes.len() >= SHAPES_MAX && !self.routes.contains_key(&table.fingerprint) {
             self.routes.clear();
         }
-        let config = &self.config;
-        self.routes.entry(table.fingerprint).or_insert_with(|| TableDecision {
-            route: decide(config, table),
-            matched: config.matched(table),
-        })
+        match self.routes.entry(table.fingerprint) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let route = decide(&self.config, table);
+                let matched = self.config.matched(table);
+                if !matches!(route, Route::Skip | Route::Unnamed) {
+                    self.covers.note(&self.config, table, &matched);
+                }
+                new.insert(TableDecision { route, matched })
+            }
+        }
     }
 }
 
@@ -287,6 +311,15 @@ impl Config {
         patterns.any(|pattern| pattern.matches(&[database, table], self.names))
     }
 
+    /// Whether it is a database of the server's own that no pattern names.
+    fn leaves_out(&self, database: &str) -> bool {
+        let is_named = || {
+            let mut named = self.tables.iter().filter_map(Pattern::database);
+            named.any(|named| named == database)
+        };
+        self.leaves_system_out && changed::SYSTEM.contains(&database) && !is_named()
+    }
+
     fn masks(&self, database: &str, table: &str) -> bool {
         let mut all = self.drop_columns.iter().chain(&self.hash_columns);
         self.is_outbox(database, table)
@@ -298,6 +331,7 @@ fn wants(config: &Config, names: &[&str; 2]) -> bool {
     let among =
         |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(names, config.names));
     among(&config.tables)
+        && !config.leaves_out(names[0])
         && !among(&config.exclude)
         && !among(&config.except)
         && (config.only.is_empty() || among(&config.only))
@@ -307,7 +341,9 @@ fn wants_database(config: &Config, database: &str) -> bool {
     let names = [database];
     let has_some = |pattern: &Pattern| pattern.matches_front(&names, config.names);
     let has_all = |pattern: &Pattern| has_some(pattern) && pattern.ends_in_any();
-    config.tables.iter().any(has_some) && !config.exclude.iter().any(has_all)
+    config.tables.iter().any(has_some)
+        && !config.leaves_out(database)
+        && !config.exclude.iter().any(has_all)
 }
 
 /// The lane of statements is one for all tables: where rows are only numbered, their statements are sent.
@@ -318,7 +354,7 @@ fn wants_statement(config: &Config, database: &str, subjects: &Subjects) -> bool
             let among = |patterns: &[Pattern]| {
                 patterns.iter().any(|pattern| pattern.matches(&names, config.names))
             };
-            among(&config.tables) && !among(&config.exclude)
+            among(&config.tables) && !config.leaves_out(names[0]) && !among(&config.exclude)
         }),
         Subjects::Database(named) => wants_database(config, named.as_deref().unwrap_or(database)),
     };

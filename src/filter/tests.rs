@@ -211,6 +211,61 @@ fn table((database, name, columns, named): &Seen) -> Arc<Table> {
     })
 }
 
+/// Accounts and their passwords' hashes are in no message, unless somebody asks for them.
+#[test]
+fn the_servers_own_databases_leave_only_if_they_are_named() {
+    let wants = |tables: &[&str], database: &str| {
+        let config = Config { leaves_system_out: true, ..filter(tables, &[]).config };
+        let filter = Filter::new(config);
+        let wanted = filter.wants(database, "user");
+        assert_eq!(filter.wants_database(database), wanted);
+        assert_eq!(filter.wants_statement("", &format!("DROP TABLE {database}.user")), wanted);
+        wanted
+    };
+    for database in ["mysql", "sys", "performance_schema", "information_schema"] {
+        assert!(!wants(&["*.*"], database) && !wants(&["?y*.*"], database), "{database}");
+    }
+    assert!(wants(&["*.*"], "mysql2") && wants(&["*.*", "mysql.u*"], "mysql"));
+    assert!(!wants(&["mysql.u*"], "sys"));
+    assert!(filter(&["*.*"], &[]).wants("mysql", "user"), "where nobody asked for it: decode");
+}
+
+/// A column that is renamed, and a table that is, take what hid them away.
+#[test]
+fn what_is_no_longer_hidden_is_told_once() {
+    const A: usize = 0;
+    const B: usize = 2;
+    const AB: usize = 3;
+    let parsed = |text: &str, parts| vec![Pattern::parse(text, parts).expect("a pattern")];
+    let mut filter = Filter::new(Config {
+        tables: parsed("a.*", 2),
+        exclude: parsed("a.old", 2),
+        drop_columns: parsed("a.b.a", 3),
+        hash_columns: parsed("*.*.b", 3),
+        ..Config::default()
+    });
+    let mut lost = |columns: &[usize]| -> Vec<_> {
+        let _route = filter.route(&table(&(A, B, columns.iter().copied().collect(), true)));
+        filter.take_uncovered().map(|it| (it.table, it.key, it.pattern)).collect()
+    };
+    let named = |key, pattern: &str| ("a.b".to_owned(), key, pattern.to_owned());
+    assert!(lost(&[A, B]).is_empty());
+    assert_eq!(lost(&[B, AB]), [named("filter.drop_columns", "a.b.a")]);
+    assert!(lost(&[B, AB]).is_empty());
+    assert_eq!(lost(&[AB]), [named("filter.hash_columns", "*.*.b")]);
+    assert!(lost(&[A, AB]).is_empty());
+
+    let renamed = |statement: &str| filter.renamed("a", statement);
+    let pair = |old: &str, new: &str| Some((old.to_owned(), new.to_owned()));
+    assert_eq!(renamed("RENAME TABLE b TO c"), pair("a.b", "a.c"));
+    assert_eq!(renamed("RENAME TABLE a.c TO a.x, a.b TO a.y"), pair("a.b", "a.y"));
+    assert_eq!(renamed("ALTER TABLE b RENAME TO a.c"), pair("a.b", "a.c"));
+    assert_eq!(renamed("RENAME TABLE b TO old"), None);
+    assert_eq!(renamed("RENAME TABLE b TO other.b"), None);
+    assert_eq!(renamed("RENAME TABLE c TO b"), None);
+    assert_eq!(Filter::new(Config::default()).renamed("a", "RENAME TABLE b TO c"), None);
+}
+
 type Counts = Vec<(&'static str, String, u64)>;
 
 /// What the filter counted since it was last asked.
@@ -330,6 +385,7 @@ fn the_settings_are_shown_without_their_key() {
         drop_columns: vec![Pattern::parse("shop.t.dropped", 3).expect("a pattern")],
         hash_columns: vec![Pattern::parse("shop.t.hashed", 3).expect("a pattern")],
         hash_key: b"s3cret".to_vec(),
+        leaves_system_out: false,
         must_match: true,
         names: NameCase::Insensitive,
         outbox: Arc::default(),

@@ -10,7 +10,7 @@ pub(super) fn replaces_rows(
     selected: &str,
     (database, table): (&str, &str),
 ) -> bool {
-    let mut tokens = Tokens::new(behind_settings(statement), Mode::default());
+    let mut tokens = Tokens::new(behind_settings(statement, Mode::default()), Mode::default());
     let Some(Token::Word(verb)) = tokens.next() else { return false };
     let verb = verb.to_ascii_uppercase();
     let (is_replaced, may_be_second) = match verb.as_str() {

@@ -7,16 +7,16 @@ const FRONT_TOKENS_MAX: usize = 40;
 /// Texts within texts that are looked into: statements that prepare statements.
 const DEPTH_MAX: u32 = 4;
 
-/// Whether a statement is about accounts, their rights, or logins to other servers, or holds a statement
+/// Whether a statement, written under `mode`, is about accounts, their rights, or logins to other servers, or holds a statement
 /// that is, or may be: the body of a routine, trigger or event, and texts that such a body prepares.
 ///
 /// No consumer's table changes by any of them. So where it is not sure, the answer is yes.
-pub fn may_carry_passwords(statement: &str) -> bool {
-    let statement = behind_settings(statement);
-    if is_about_accounts(Tokens::new(statement, Mode::default())) || has_login(statement) {
+pub fn may_carry_passwords(statement: &str, mode: Mode) -> bool {
+    let statement = behind_settings(statement, mode);
+    if is_about_accounts(Tokens::new(statement, mode)) || has_login(statement, mode) {
         return true;
     }
-    is_program(statement) && program_may(statement, DEPTH_MAX)
+    is_program(statement, mode) && program_may(statement, mode, DEPTH_MAX)
 }
 
 fn is_about_accounts(mut tokens: Tokens<'_>) -> bool {
@@ -35,8 +35,8 @@ fn is_about_accounts(mut tokens: Tokens<'_>) -> bool {
 }
 
 /// Whether it names a login to another server: tables of the FEDERATED and Spider engines do.
-fn has_login(statement: &str) -> bool {
-    let mut tokens = Tokens::new(statement, Mode::default());
+fn has_login(statement: &str, mode: Mode) -> bool {
+    let mut tokens = Tokens::new(statement, mode);
     if !tokens.skip_one(&["CREATE", "ALTER"]) {
         return false;
     }
@@ -59,19 +59,17 @@ fn has_login(statement: &str) -> bool {
     false
 }
 
-/// `password "..."`, as Spider has it in the comment of a table.
+/// `password "..."`, as Spider has it in the comment of a table, or `password=...`, as CONNECT has it in
+/// the list of its options.
 fn names_password(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let mut parts = text.split("password").skip(1);
-    parts.any(|behind| {
-        let behind = behind.trim_start_matches(|c: char| c.is_whitespace() || c == '=');
-        behind.starts_with(['"', '\'', '\\'])
-    })
+    parts.any(|behind| behind.trim_start().starts_with(['=', '"', '\'', '\\']))
 }
 
 /// Whether a statement makes or alters what runs statements later: a routine, a trigger, an event.
-fn is_program(statement: &str) -> bool {
-    let mut tokens = Tokens::new(statement, Mode::default());
+fn is_program(statement: &str, mode: Mode) -> bool {
+    let mut tokens = Tokens::new(statement, mode);
     if !tokens.skip_one(&["CREATE", "ALTER"]) {
         return false;
     }
@@ -91,8 +89,8 @@ fn is_program(statement: &str) -> bool {
 }
 
 /// Whether a program, or a text in one, holds a statement that may carry a password.
-fn program_may(text: &str, depth: u32) -> bool {
-    let mut tokens = Tokens::new(text, Mode::default());
+fn program_may(text: &str, mode: Mode, depth: u32) -> bool {
+    let mut tokens = Tokens::new(text, mode);
     while let Some(token) = tokens.next() {
         match token {
             Token::Word(word) => {
@@ -123,7 +121,7 @@ fn program_may(text: &str, depth: u32) -> bool {
             }
             Token::Text(text) => {
                 let within = unescaped(text);
-                if depth == 0 || program_may(&within, depth - 1) {
+                if depth == 0 || program_may(&within, mode, depth - 1) {
                     return !within.trim().is_empty();
                 }
             }
@@ -160,9 +158,9 @@ fn unescaped(text: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::may_carry_passwords;
+    use super::*;
 
-    const ACCOUNTS: [&str; 17] = [
+    const ACCOUNTS: [&str; 18] = [
         "CREATE USER 'u'@'%' IDENTIFIED WITH 'x' AS '$A$005$'",
         "create /* a */ or replace user u",
         "ALTER USER u IDENTIFIED BY PASSWORD '*0'",
@@ -180,12 +178,24 @@ mod tests {
         "CREATE/**/USER u IDENTIFIED BY 'x'",
         "CREATE TABLE t (a INT) ENGINE=FEDERATED CONNECTION='mysql://u:secret@h/d/t'",
         "CREATE TABLE t (a INT) ENGINE=SPIDER COMMENT='host \"h\", password \"secret\"'",
+        "CREATE TABLE t (a INT) ENGINE=CONNECT OPTION_LIST='host=h,user=root,Password=secret'",
     ];
+
+    fn may(statement: &str) -> bool {
+        may_carry_passwords(statement, Mode::default())
+    }
+
+    #[test]
+    fn a_backslash_hides_no_login_where_it_stands_for_itself() {
+        let plain = Mode { plain_backslash: true, ..Mode::default() };
+        let login = r"CREATE TABLE t (a INT) COMMENT 'x\' CONNECTION='mysql://u:secret@h/d/t'";
+        assert!(may_carry_passwords(login, plain));
+    }
 
     #[test]
     fn statements_about_accounts_are_told_from_ddl() {
         for accounts in ACCOUNTS {
-            assert!(may_carry_passwords(accounts), "{accounts}");
+            assert!(may(accounts), "{accounts}");
         }
         for ddl in [
             "CREATE TABLE user (a INT)",
@@ -199,7 +209,7 @@ mod tests {
             "SET @@session.x = 1",
             "",
         ] {
-            assert!(!may_carry_passwords(ddl), "{ddl}");
+            assert!(!may(ddl), "{ddl}");
         }
     }
 
@@ -230,7 +240,7 @@ mod tests {
                 "SET STATEMENT max_statement_time=1 FOR CREATE PROCEDURE p()",
                 "CREATE PACKAGE BODY b AS PROCEDURE p() AS",
             ] {
-                assert!(may_carry_passwords(&format!("{head} {body}")), "{head} {body}");
+                assert!(may(&format!("{head} {body}")), "{head} {body}");
             }
         }
         for harmless in [
@@ -240,15 +250,15 @@ mod tests {
             "CREATE PROCEDURE p() BEGIN PREPARE s FROM 'TRUNCATE t'; EXECUTE s; END",
             "CREATE PROCEDURE p() BEGIN CREATE TEMPORARY TABLE user_ids (a INT); END",
         ] {
-            assert!(!may_carry_passwords(harmless), "{harmless}");
+            assert!(!may(harmless), "{harmless}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_can_be_asked_about(text in ".{0,200}") {
-            let _ignored = may_carry_passwords(&text);
-            let _ignored = may_carry_passwords(&format!("CREATE PROCEDURE p() {text}"));
+            let _ignored = may(&text);
+            let _ignored = may(&format!("CREATE PROCEDURE p() {text}"));
         }
 
         /// However it is wrapped and commented.
@@ -263,7 +273,7 @@ mod tests {
                 body = format!("PREPARE s FROM '{}'", body.replace('\'', "''"));
             }
             let statement = format!("CREATE PROCEDURE p() BEGIN {before}{body}; END");
-            prop_assert!(may_carry_passwords(&statement), "{}", statement);
+            prop_assert!(may(&statement), "{}", statement);
         }
     }
 }

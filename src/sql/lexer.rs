@@ -83,6 +83,7 @@ impl<'a> Tokens<'a> {
             let end = self.rest.find(|character| !is_of_word(character)).unwrap_or(self.rest.len());
             let (word, rest) = self.rest.split_at_checked(end)?;
             self.rest = rest;
+            self.is_doubtful |= word.contains(is_doubtful_blank);
             return Some(Token::Word(word));
         }
         self.rest = self.rest.get(first.len_utf8()..).unwrap_or_default();
@@ -145,6 +146,8 @@ impl<'a> Tokens<'a> {
             if let Some(rest) = self.rest.strip_prefix("/*!") {
                 self.rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
                 self.executed += 1;
+                // A version has five digits; newer servers take a sixth as part of it too.
+                self.is_doubtful |= !matches!(rest.len() - self.rest.len(), 0 | 5);
             } else if let Some(rest) = self.rest.strip_prefix("/*M!") {
                 // MariaDB executes it, MySQL does not.
                 self.rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
@@ -156,6 +159,8 @@ impl<'a> Tokens<'a> {
             } else if let Some(rest) = self.rest.strip_prefix("/*") {
                 self.pass_over(rest, "*/");
             } else if self.rest.starts_with('#') || is_dashed(self.rest) {
+                let behind = self.rest.strip_prefix("--").unwrap_or_default();
+                self.is_doubtful |= behind.starts_with(is_doubtful_blank);
                 self.rest = self.rest.split_once('\n').map_or("", |(_, rest)| rest);
             } else {
                 return;
@@ -223,6 +228,11 @@ impl<'a> Tokens<'a> {
 /// What servers take for a blank: no others, which may be part of a name.
 fn is_blank(character: char) -> bool {
     character.is_ascii_whitespace() || character == '\x0b'
+}
+
+/// What is a blank in some character sets of clients, and part of a name in others.
+fn is_doubtful_blank(character: char) -> bool {
+    !character.is_ascii() && (character.is_whitespace() || character.is_control())
 }
 
 /// A comment to the line's end: two dashes and a blank.

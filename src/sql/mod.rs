@@ -12,7 +12,7 @@ mod written;
 
 pub use accounts::may_carry_passwords;
 pub use lexer::{Mode, Token, Tokens};
-pub use subjects::{Object, Subjects, defined, subjects};
+pub use subjects::{Object, Subjects, defined, renamed, subjects};
 pub use written::{Unread, Written, creates_with_rows, written};
 
 /// A table's name in a statement: database, if named, and name.
@@ -20,10 +20,10 @@ pub type Name = (Option<String>, String);
 
 /// What stands behind `SET STATEMENT variable = value, ... FOR`, which MariaDB logs together with the
 /// statement that it is for; all of any other statement.
-pub fn behind_settings(statement: &str) -> &str {
+pub fn behind_settings(statement: &str, mode: Mode) -> &str {
     let mut rest = statement;
     loop {
-        let mut tokens = Tokens::new(rest, Mode::default());
+        let mut tokens = Tokens::new(rest, mode);
         if !(tokens.skip_one(&["SET"]) && tokens.skip_one(&["STATEMENT"])) {
             return rest;
         }
@@ -54,7 +54,7 @@ mod tests {
             ("set", "set"),
             ("", ""),
         ] {
-            assert_eq!(behind_settings(statement).trim_start(), expected);
+            assert_eq!(behind_settings(statement, Mode::default()).trim_start(), expected);
         }
     }
 }

@@ -375,7 +375,9 @@ fn wrong(run: &Run) -> String {
             .expect("writing to a String cannot fail");
     }
     for failed in &run.failed {
-        writeln!(text, "- not staged: {failed}").expect("writing to a String cannot fail");
+        // The end of a log may follow.
+        let first = failed.lines().next().unwrap_or_default();
+        writeln!(text, "- not staged: {first}").expect("writing to a String cannot fail");
     }
     if text.is_empty() { "None.".to_owned() } else { text }
 }

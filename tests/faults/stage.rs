@@ -158,6 +158,9 @@ impl Stage {
         std::fs::copy(&checkpoint, &copy).map_err(failed)?;
         let mut settings = self.settings.clone();
         settings.push(("checkpoint.path", copy.display().to_string()));
+        // Without heartbeats there is no lease, which would keep it from starting.
+        settings.push(("heartbeat.enabled", "false".to_owned()));
+        settings.push(("canary.enabled", "false".to_owned()));
         let mut second = Streamer::start(command(settings))?;
         second.until_ready(SOON).await?;
         self.held.push(Held::Streamer(Box::new(second)));

@@ -10,6 +10,7 @@ tests! {
     masks_hold_when_the_binlog_stops_naming_columns on [Mysql97, Mysql80, Mariadb1011];
     masks_hold_by_names_from_information_schema on [Mysql97, Mysql57, Mariadb1011];
     a_source_that_stops_naming_columns_is_told_at_once on [Mysql97, Mariadb118];
+    what_a_rename_uncovers_is_told on [Mysql97, Mariadb118];
     names_are_compared_as_the_server_does on [Mysql80, Mysql57, Mariadb1011];
     a_pattern_that_matches_nothing_is_named on [Mysql97, Mysql57, Mariadb1011];
     a_database_that_is_not_in_the_binary_log_is_named_and_never_quiet on [Mysql80, Mariadb1011];
@@ -144,6 +145,34 @@ async fn a_source_that_stops_naming_columns_is_told_at_once(bed: Bed) -> Outcome
     assert_eq!(metric, Some(1.0));
     rig.mysqld.execute(&[set("FULL"), insert(2)]).await?;
     rig.streamer.until("no finding", SOON, |status| !is_found(status)).await?;
+    Ok(())
+}
+
+async fn what_a_rename_uncovers_is_told(bed: Bed) -> Outcome {
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let mut rig = Rig::start(&bed, mysqld, Topic::Standard, &masks()).await?;
+    rig.mysqld.execute(&SHOP).await?;
+    let insert = |table: &str, city: &str| {
+        format!("INSERT INTO shop.{table} (name, city) VALUES ('SECRET', '{city}')")
+    };
+    let statements = [
+        "INSERT INTO shop.customers (city) VALUES ('Paris')".to_owned(),
+        "ALTER TABLE shop.customers CHANGE email contact TEXT".to_owned(),
+        insert("customers", "Lyon"),
+        "RENAME TABLE shop.customers TO shop.clients".to_owned(),
+        "INSERT INTO shop.clients (city) VALUES ('Nice')".to_owned(),
+    ];
+    rig.mysqld.execute(&statements).await?;
+    let lines = lines_until(&mut rig, &["Paris", "Lyon", "Nice"]).await?;
+    assert!(lines.iter().all(|line| !line.contains("SECRET")), "{lines:?}");
+    assert_eq!(rig.streamer.stop().await?, Some(0), "{}", rig.streamer.log_tail());
+    let log = rig.streamer.log_tail();
+    let told = |words: &[&str]| {
+        log.lines().filter(|line| words.iter().all(|words| line.contains(words))).count()
+    };
+    assert_eq!(told(&["shop.customers.EMail", "matches none of its columns"]), 1, "{log}");
+    assert_eq!(told(&["shop.customers.name", "matches none of its columns"]), 0, "{log}");
+    assert_eq!(told(&["a table was renamed", "shop.customers", "shop.clients"]), 1, "{log}");
     Ok(())
 }
 

@@ -35,6 +35,7 @@ pub(super) fn config(
         hash_columns: hash_columns?,
         hash_key,
         outbox: Arc::new(outbox?),
+        leaves_system_out: true,
         must_match: errors.take(values.flag("filter.strict"))?,
         // The server tells.
         names: NameCase::default(),

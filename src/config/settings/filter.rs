@@ -8,7 +8,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "filter.tables",
         Kind::List,
         Some("*.*"),
-        "Tables to publish, as database.table patterns with * and ?",
+        "Tables to publish, as database.table patterns with * and ?. The server's own databases, such as mysql, only if a pattern names them",
     )
     .takes(Takes::Reload),
     setting("filter.exclude", Kind::List, None, "Tables to leave out, as database.table patterns")

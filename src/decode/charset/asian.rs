@@ -74,6 +74,11 @@ impl Asian {
         Self { form, encoding, exceptions }
     }
 
+    /// Length of the character at the front of `bytes`, whether or not MySQL knows it.
+    pub(super) fn len(&self, bytes: &[u8]) -> Option<usize> {
+        self.form.len(bytes)
+    }
+
     /// Appends `bytes` in UTF-8; `None` if they hold what MySQL knows no character for.
     pub(super) fn decode(&self, bytes: &[u8], scratch: &mut Vec<u8>) -> Option<()> {
         // Characters on which the library agrees are gathered and handed to it in one call.

@@ -92,6 +92,22 @@ impl Charset {
         scratch.truncate(start);
         Decoded::Malformed
     }
+
+    /// `bytes` with a mark in place of each character that is not ASCII: what is left of text that holds
+    /// bytes for which there is no character.
+    pub(crate) fn ascii_of(&self, bytes: &[u8]) -> String {
+        let mut text = String::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while let Some(first) = rest.first() {
+            let len =
+                if let Encoding::Asian(asian) = &self.encoding { asian.len(rest) } else { None };
+            let len = len.unwrap_or(1);
+            let is_ascii = len == 1 && first.is_ascii();
+            text.push(if is_ascii { char::from(*first) } else { char::REPLACEMENT_CHARACTER });
+            rest = rest.get(len..).unwrap_or_default();
+        }
+        text
+    }
 }
 
 /// The character set of a collation id; `None` for ids that this version does not know.

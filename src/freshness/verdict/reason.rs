@@ -15,7 +15,7 @@ pub enum Reason {
     MetadataLock,
     /// A row lock.
     RowLock,
-    /// A full disk.
+    /// The disk of the binary log is full, or so slow that it seems to be.
     DiskFull,
     /// The evidence does not tell.
     Unknown,
@@ -95,7 +95,9 @@ impl Reason {
             Self::GlobalReadLock => ("ftwrl", Some("by a global read lock")),
             Self::MetadataLock => ("mdl", Some("by a metadata lock")),
             Self::RowLock => ("row_lock", Some("by a row lock")),
-            Self::DiskFull => ("disk_full", Some("by a full disk")),
+            Self::DiskFull => {
+                ("disk_full", Some("by the disk of the binary log, which is full or slow"))
+            }
             Self::Unknown => ("unknown", None),
             Self::Throttled => ("throttled", Some("it throttles requests")),
             Self::ServerError => ("server_error", Some("it answers with server errors")),

@@ -310,8 +310,8 @@ states! {
             Some(Reason::MetadataLock) => "Find the holder in performance_schema.metadata_locks.",
             Some(Reason::RowLock) => "Find the holder in performance_schema.data_locks.",
             Some(Reason::DiskFull) => {
-                "Free space for the binary log; writes resume within 60 s. Do not KILL the waiting \
-                 statements: that aborts the server."
+                "Look at the disk of the binary log. If it is full, free space: writes resume within \
+                 60 s. Do not KILL the waiting statements: that aborts the server."
             }
             Some(_) | None => {
                 "Look at SHOW PROCESSLIST for what the writers wait for. Do not KILL them."

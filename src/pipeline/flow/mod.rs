@@ -28,7 +28,7 @@ use crate::checkpoint::{Class, Misuse, Tracker};
 use crate::control::Pace;
 use crate::decode::Step;
 use crate::encode::{EncodedBatch, Kind};
-use crate::filter::{Filter, Space};
+use crate::filter::{Filter, Space, Uncovered};
 use crate::freshness::Progress as Reached;
 use crate::freshness::verdict::accounting::{Recorder, Span};
 use crate::freshness::{CanaryStep, Nonces, Recogniser, Seen};
@@ -433,6 +433,15 @@ impl Flow {
             let labels = [setting, pattern.as_str()];
             metrics.filter_pattern_events_total.with_label_values(&labels).inc_by(matches);
         });
+        for Uncovered { table, key, pattern } in self.filter.take_uncovered() {
+            tracing::warn!(
+                table,
+                setting = key,
+                pattern,
+                "the table was altered, and the pattern matches none of its columns any more: if a column \
+                 was renamed, it is published now; name it in the filters, then reload"
+            );
+        }
     }
 }
 

@@ -208,6 +208,14 @@ impl Flow {
         let text = statement.text();
         self.snapshots.statement(statement.database, &text);
         self.objects.note(statement.database, &text);
+        if let Some((old, new)) = self.filter.renamed(statement.database, &text) {
+            tracing::warn!(
+                old,
+                new,
+                "a table was renamed, and the new name has fewer columns that the filters drop or \
+                 hash: see whether filter.drop_columns and filter.hash_columns mean it too, then reload"
+            );
+        }
         let stays =
             !self.config.schema_changes || !self.filter.wants_statement(statement.database, &text);
         if self.is_skipped || stays || !self.progress.is_new_other() {

@@ -240,6 +240,10 @@ const TEXTS: &[(&str, Refusal)] = &[
         Refusal::BinlogCorrupt,
     ),
     ("Failed to read Gtid_log_event: corrupt binlog", Refusal::BinlogCorrupt),
+    (
+        "Failed to replace GTID event with backwards-compatible event: corrupt event.",
+        Refusal::BinlogCorrupt,
+    ),
     ("Failed to read Gtid_list_log_event: corrupt binlog", Refusal::BinlogCorrupt),
     ("Failed to find format descriptor event in start of binlog", Refusal::BinlogCorrupt),
     (

@@ -48,6 +48,7 @@ pub(super) const DUMP_TEXTS: &[(&[&str], Refusal)] = &[
     (&["format description log event"], Refusal::BinlogCorrupt),
     (&["corrupt binlog"], Refusal::BinlogCorrupt),
     (&["corrupt gtid_log_event"], Refusal::BinlogCorrupt),
+    (&["corrupt event"], Refusal::BinlogCorrupt),
     (&["duplicate gtid_list_log_event"], Refusal::BinlogCorrupt),
     (&["too small event"], Refusal::BinlogCorrupt),
     (&["binlog version not supported"], Refusal::BinlogCorrupt),

@@ -24,7 +24,7 @@ pub struct Written {
 
 /// Reads which tables' rows a statement changes, written under `mode`.
 pub fn written(statement: &str, mode: Mode) -> Result<Written, Unread> {
-    let statement = behind_settings(statement);
+    let statement = behind_settings(statement, mode);
     let mut reader = Reader {
         tokens: Tokens::new(statement, mode),
         tables: Vec::new(),
@@ -44,26 +44,21 @@ pub fn written(statement: &str, mode: Mode) -> Result<Written, Unread> {
     Ok(Written { verb, tables: reader.tables, named: reader.named })
 }
 
-/// Whether a statement makes a table together with rows: CREATE TABLE ... SELECT. One that makes a
-/// temporary table does not count.
-pub fn creates_with_rows(statement: &str) -> bool {
-    let mut tokens = Tokens::new(behind_settings(statement), Mode::default());
+/// Whether a statement, written under `mode`, makes a table together with rows: CREATE TABLE ... SELECT.
+/// One that makes a temporary table does not count.
+pub fn creates_with_rows(statement: &str, mode: Mode) -> bool {
+    let mut tokens = Tokens::new(behind_settings(statement, mode), mode);
     if !created(&mut tokens) {
         return false;
     }
-    let mut before = None;
     while let Some(token) = tokens.next() {
-        let is_behind_as = |before: &Option<Token<'_>>| {
-            before.as_ref().is_some_and(|before| before.is_word("AS") || before.is(")"))
-        };
+        // Those of a partition are VALUES IN and VALUES LESS.
         let is_query = token.is_word("SELECT")
             || token.is_word("TABLE") && tokens.clone().name().is_some()
-            || token.is_word("VALUES")
-                && (tokens.clone().skip_one(&["ROW"]) || is_behind_as(&before));
+            || token.is_word("VALUES") && tokens.clone().skip_one(&["ROW", "("]);
         if is_query {
             return true;
         }
-        before = Some(token);
     }
     false
 }

@@ -64,6 +64,17 @@ fn all_tables_that_a_statement_changes_are_found() {
         ("SET STATEMENT max_statement_time = 1 FOR DELETE FROM a.t", "DELETE a.t"),
         ("CREATE TABLE IF NOT EXISTS a.t (x INT(3), KEY k (x)) SELECT * FROM b.u", "CREATE a.t"),
         ("INSERT INTO größe.`t.x` VALUES (1);", "INSERT größe.t.x"),
+        // What a stored procedure's statements are logged as.
+        (
+            "INSERT INTO a.t VALUES ( NAME_CONST('x',_utf8mb4'b' COLLATE 'utf8mb4_bin'))",
+            "INSERT a.t",
+        ),
+        ("UPDATE a.t SET x = 1 WHERE y = ANY (SELECT z FROM b.u) AND z MOD (3) = 1", "UPDATE a.t"),
+        (
+            "DELETE FROM a.t WHERE MATCH (x) AGAINST ('y') OR BINARY (x) = UUID_SHORT()",
+            "DELETE a.t",
+        ),
+        ("INSERT INTO a.t VALUES ROW(1, 'ROW'), ROW(2, 'b')", "INSERT a.t"),
         ("INSERT INTO 2020_t VALUES (1)", "INSERT 2020_t"),
     ] {
         assert_eq!(shown(statement), expected, "{statement}");
@@ -75,6 +86,8 @@ fn what_could_change_another_table_or_is_not_understood_is_no_answer() {
     for (statement, words) in [
         ("INSERT INTO t VALUES (f(1))", "calls f"),
         ("INSERT INTO t VALUES (`f`(1))", "calls f"),
+        ("INSERT INTO t VALUES (`ANY`(1))", "calls ANY"),
+        ("INSERT INTO t VALUES (b.NAME_CONST(1))", "calls NAME_CONST"),
         ("INSERT INTO t VALUES (a.count(1))", "calls count"),
         ("INSERT INTO t VALUES (COUNT (1))", "calls COUNT"),
         ("UPDATE t JOIN u ON f(t.x) SET x = 1", "calls f"),
@@ -95,6 +108,9 @@ fn what_could_change_another_table_or_is_not_understood_is_no_answer() {
         ("INSERT INTO t VALUES ('a", "not closed"),
         ("INSERT INTO t VALUES (1) /* a", "differently"),
         ("/*M! INSERT INTO */ t VALUES (1)", "differently"),
+        ("INSERT INTO t\u{a0}VALUES (1)", "differently"),
+        ("INSERT INTO t --\u{a0}\nVALUES (1)", "differently"),
+        ("INSERT INTO /*!500001x.*/t VALUES (1)", "differently"),
         ("UPDATE t SOMETHING NEW SET x = 1", "follows a table"),
         ("DELETE t", "follows DELETE"),
         ("DELETE t, u", "tables of a DELETE"),
@@ -113,6 +129,11 @@ fn tables_that_are_made_with_rows_are_told_from_others() {
         ("CREATE TABLE t TABLE u", true),
         ("CREATE TABLE t AS VALUES ROW(1)", true),
         ("CREATE TABLE t (a INT) VALUES ROW(1)", true),
+        ("CREATE TABLE t AS (VALUES (1),(2))", true),
+        ("CREATE TABLE t (VALUES (1))", true),
+        ("CREATE TABLE t (a INT) REPLACE VALUES (1)", true),
+        ("CREATE TABLE t (a INT) IGNORE (VALUES (1))", true),
+        ("CREATE TABLE t VALUES (1)", true),
         ("CREATE TEMPORARY TABLE t SELECT 1", false),
         ("CREATE TABLE t LIKE u", false),
         ("CREATE TABLE t (`select` INT COMMENT 'SELECT') START TRANSACTION", false),
@@ -121,8 +142,11 @@ fn tables_that_are_made_with_rows_are_told_from_others() {
         ("CREATE VIEW v AS SELECT 1", false),
         ("CREATE TABLE t (a INT, b INT GENERATED ALWAYS AS (a + 1))", false),
     ] {
-        assert_eq!(creates_with_rows(statement), expected, "{statement}");
+        assert_eq!(creates_with_rows(statement, Mode::default()), expected, "{statement}");
     }
+    let plain = Mode { plain_backslash: true, ..Mode::default() };
+    assert!(creates_with_rows(r"CREATE TABLE t (a INT) COMMENT 'x\' SELECT 1", plain));
+    assert!(!creates_with_rows(r"CREATE TABLE t (a INT) COMMENT 'x\', COMMENT 'SELECT'", plain));
 }
 
 /// Blanks and comments, as they may stand between any two pieces.
@@ -160,7 +184,7 @@ proptest! {
         let mode = Mode { ansi_quotes, plain_backslash };
         for front in ["", "INSERT INTO t ", "UPDATE t ", "DELETE ", "LOAD DATA ", "WITH "] {
             let _ignored = written(&format!("{front}{text}"), mode);
-            let _ignored = creates_with_rows(&format!("CREATE TABLE t {text}"));
+            let _ignored = creates_with_rows(&format!("CREATE TABLE t {text}"), mode);
         }
     }
 

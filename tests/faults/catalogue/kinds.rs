@@ -71,7 +71,7 @@ kinds! {
     Purged: "position: purged while we were away", verdict(&["position_lost(purged)"], B::Purged), loads(BOTH), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
     Reset: "position: RESET BINARY LOGS AND GTIDS", verdict(&["position_lost(diverged)"], B::Diverged), loads(BOTH), spends();
     BackupRestored: "position: older backup restored", verdict(&["position_lost(diverged)"], B::Diverged), loads(BOTH), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
-    RestoredWhileAway: "position: older backup restored while we were away", Expect::Page("BinpulseStreamerDown"), loads(QUIET), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
+    RestoredWhileAway: "position: older backup restored while we were away", verdict(&["position_lost(diverged)"], B::Diverged), loads(QUIET), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
     GtidsOffWhileAway: "position: GTIDs off and on again while we were away", verdict(&["stream_down(halted)"], B::StreamDown), loads(QUIET), also(&["source_unreachable", "stream_down(reset)", "stream_down(refused)"]), spends();
     GtidsOff: "position: GTIDs off and on again while we stream", verdict(&["stream_down(halted)"], B::StreamDown), loads(BOTH), also(&["stream_down(anonymous_transaction)"]), spends();
     CheckpointGone: "position: started without its checkpoint", Expect::Page("BinpulseStreamerDown"), loads(QUIET), spends();

@@ -32,7 +32,9 @@ pub(super) async fn on_an_older_backup(stage: &mut Stage) -> Result<Instant, Err
     position::until_later_heartbeats(stage).await;
     stage.streamer.stop().await?;
     position::restore(stage, &backup).await?;
-    is_refused(stage, "diverged").await
+    let at = Instant::now();
+    stage.streamer.start_again().await?;
+    Ok(at)
 }
 
 /// The checkpoint is gone.

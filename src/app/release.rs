@@ -207,6 +207,7 @@ impl Release<'_> {
             audience: None,
             dry_run: false,
             permit: self.permit.clone(),
+            watch: super::replay::Watch::default(),
         };
         // On a thread of its own, as replays that are asked for.
         let (runtime, of) = (Handle::current(), (bounded(self.plan), self.stop.child_token()));

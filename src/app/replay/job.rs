@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, ReplayRequest, replay};
+use super::{Error, ReplayRequest, Watch, replay};
 use crate::app::plan::{Plan, SinkPlan};
 use crate::encode::Lane;
 use crate::pack::RowRange;
@@ -68,6 +68,7 @@ impl Command {
             audience: Some(self.audience.clone()),
             dry_run: false,
             permit,
+            watch: Watch::default(),
         }
     }
 

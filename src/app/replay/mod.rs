@@ -16,6 +16,7 @@ mod job;
 mod numbers;
 mod pass;
 mod range;
+mod watch;
 
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ pub(super) use job::{Command, Control, bounded, metric_outcomes, run_jobs};
 use numbers::Numbers;
 pub(super) use numbers::RowCountMismatch;
 use pass::{Pass, PassSink, Passed};
+pub use watch::{ReplayProgress, Watch};
 
 /// What is to be published again.
 #[derive(Debug, Clone)]
@@ -62,6 +64,8 @@ pub struct ReplayRequest {
     pub dry_run: bool,
     /// Whether it may publish now: of a process that may lose the stream to another.
     pub permit: Permit,
+    /// Who is told how far it is, instead of the log.
+    pub watch: Watch,
 }
 
 /// What was published, or would be.
@@ -235,7 +239,8 @@ pub async fn replay(
     let saved = peek(&plan).await?;
     let mut plan = narrowed(plan, &request, &saved)?;
     let counted = if request.rows.is_empty() {
-        Box::pin(count(&mut plan, &saved, request.since_us.unwrap_or_default(), stop)).await?
+        let since_us = request.since_us.unwrap_or_default();
+        Box::pin(count(&mut plan, &saved, since_us, &request.watch, stop)).await?
     } else {
         Box::pin(range::find(&mut plan, &saved, &request, stop)).await?
     };
@@ -251,14 +256,15 @@ pub async fn replay(
     let way =
         if request.dry_run { PassSink::nowhere() } else { PassSink::open(&plan, &request).await? };
     tracing::info!(lanes = firsts.len(), "the rows are counted");
-    let stretch = ReplayRange { plan: &plan, host, resolved: &resolved, saved: &saved };
+    let watch = &request.watch;
+    let stretch = ReplayRange { plan: &plan, host, resolved: &resolved, saved: &saved, watch };
     let mut pass = stretch.pass(firsts.clone(), until_us);
     if !request.rows.is_empty() {
         // Behind the last of them nothing is left to do.
         let last = request.rows.iter().map(|rows| (Arc::clone(&rows.lane), rows.last));
         pass.surplus_rows = Some(Arc::new(SurplusRows::of(last.collect())));
     }
-    let passed = pass.run(way, stop).await?;
+    let passed = Box::pin(pass.run(way, stop)).await?;
     Ok(report(&saved, &firsts, passed, &request.rows))
 }
 
@@ -276,6 +282,7 @@ async fn count(
     plan: &mut Plan,
     saved: &Checkpoint,
     since_us: i64,
+    watch: &Watch,
     stop: &CancellationToken,
 ) -> Result<Option<Counted>, Error> {
     if let Some(since_us) = plan.filter_versions.known_since_us().filter(|it| since_us < *it) {
@@ -283,8 +290,9 @@ async fn count(
     }
     let (host, resolved) = resolve(plan, saved, since_us).await?;
     plan.compare_names(resolved.facts.name_case());
-    let stretch = ReplayRange { plan, host, resolved: &resolved, saved };
-    let passed = stretch.pass(Numbers::new(), None).run(PassSink::nowhere(), stop).await?;
+    let stretch = ReplayRange { plan, host, resolved: &resolved, saved, watch };
+    let pass = stretch.pass(Numbers::new(), None);
+    let passed = Box::pin(pass.run(PassSink::nowhere(), stop)).await?;
     if passed.is_interrupted {
         return Ok(None);
     }
@@ -411,12 +419,13 @@ struct ReplayRange<'a> {
     host: usize,
     resolved: &'a Resolved,
     saved: &'a Checkpoint,
+    watch: &'a Watch,
 }
 
 impl<'a> ReplayRange<'a> {
     /// From the stretch's begin with these row numbers.
     fn pass(self, lanes: Numbers, until_us: Option<i64>) -> Pass<'a> {
-        let Self { plan, host, resolved, saved } = self;
+        let Self { plan, host, resolved, saved, watch } = self;
         let mut window = Window::from(resolved.skip_until_us, resolved.skip_until.clone());
         window.until = Some(saved.settled.position.clone());
         window.until_us = until_us;
@@ -427,7 +436,10 @@ impl<'a> ReplayRange<'a> {
             lanes,
             ..Checkpoint::default()
         };
-        Pass { plan, host, start: resolved.start.clone(), begin, window, surplus_rows: None }
+        let binlogs = resolved.facts.binlogs.as_deref().unwrap_or_default();
+        let watch = watch.over(binlogs, &resolved.start.place(), &saved.settled.position);
+        let start = resolved.start.clone();
+        Pass { plan, host, start, begin, window, surplus_rows: None, watch }
     }
 
     /// From when on the stretch has these rows no more.
@@ -438,9 +450,8 @@ impl<'a> ReplayRange<'a> {
     ) -> Result<Option<i64>, Error> {
         let surplus_rows = Arc::new(SurplusRows::of(rows));
         let pass = self.pass(Numbers::new(), None);
-        Pass { surplus_rows: Some(Arc::clone(&surplus_rows)), ..pass }
-            .run(PassSink::nowhere(), stop)
-            .await?;
+        let pass = Pass { surplus_rows: Some(Arc::clone(&surplus_rows)), ..pass };
+        Box::pin(pass.run(PassSink::nowhere(), stop)).await?;
         Ok(surplus_rows.earliest_us())
     }
 }

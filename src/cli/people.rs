@@ -1,11 +1,9 @@
 //! Changes as people read them on a terminal: a line for each transaction, and below it its rows with their
 //! values, aligned, and broken between values. Pure.
 
-use std::fmt::Write as _;
-
 use chrono::DateTime;
 
-use super::style::{GREEN, RED, YELLOW, bold, columns, cut, dim, plain};
+use super::style::{DIM, GREEN, RED, YELLOW, bold, coloured, columns, cut, dim, plain};
 use crate::change::{
     Cell, Change, Image, LogicalType, Op, Position, Table, Transaction, TransactionId,
 };
@@ -19,8 +17,6 @@ const VALUE_MAX: usize = 160;
 const FRONT: usize = 768;
 /// Columns in front of a table's name.
 const INDENT: usize = 10;
-
-const FITS: &str = "a string has room";
 
 /// Writes changes for people.
 #[derive(Debug, Default)]
@@ -42,30 +38,22 @@ impl People {
         out: &mut Vec<u8>,
         width: usize,
     ) {
-        self.head(transaction, out);
+        self.head(transaction, out, width);
         let (colour, op) = match change.op {
             Op::Insert => (GREEN, "INSERT"),
             Op::Update => (YELLOW, "UPDATE"),
             Op::Delete => (RED, "DELETE"),
             Op::Read => (GREEN, "READ  "),
         };
-        let mut line = format!("  {}  {}", bold(colour, op), self.name(table));
+        let line = format!("  {}  {}", bold(colour, op), self.name(table));
         let indent = columns(&line);
         // A narrow terminal has no room for columns.
         let indent = if indent > width / 2 { INDENT } else { indent };
-        let mut used = columns(&line);
-        let values = self.values(table, change);
-        for value in &values {
-            let wide = columns(value);
-            if used + 1 + wide > width && used > indent {
-                write!(line, "\n{:indent$}", "").expect(FITS);
-                used = indent;
-            }
-            line.extend([" ", value]);
-            used += 1 + wide;
+        let mut flow = Flow::new(line, indent, width);
+        for (value, has_changed) in self.values(table, change) {
+            flow.add(&value, has_changed.then_some(YELLOW));
         }
-        line.push('\n');
-        out.extend_from_slice(line.as_bytes());
+        flow.end(out);
     }
 
     /// Appends a statement.
@@ -77,35 +65,36 @@ impl People {
         out: &mut Vec<u8>,
         width: usize,
     ) {
-        self.head(transaction, out);
-        let database = if database.is_empty() { "-" } else { database };
+        self.head(transaction, out, width);
         let text = plain(&statement.split_whitespace().collect::<Vec<_>>().join(" "));
-        let mut line = format!("  {}  {}", bold(YELLOW, "DDL   "), plain(database));
-        let mut used = columns(&line);
-        for word in text.split(' ') {
-            if used + 1 + columns(word) > width && used > INDENT {
-                write!(line, "\n{:INDENT$}", "").expect(FITS);
-                used = INDENT;
-            }
-            line.extend([" ", word]);
-            used += 1 + columns(word);
+        let mut line = format!("  {}", bold(YELLOW, "DDL   "));
+        if database.is_empty() {
+            line.push(' ');
+        } else {
+            line.extend(["  ", &plain(database)]);
         }
-        line.push('\n');
-        out.extend_from_slice(line.as_bytes());
+        let mut flow = Flow::new(line, INDENT, width);
+        for word in text.split(' ') {
+            flow.add(word, None);
+        }
+        flow.end(out);
     }
 
     /// The line of a transaction, where it is another one.
-    fn head(&mut self, transaction: &Transaction, out: &mut Vec<u8>) {
+    fn head(&mut self, transaction: &Transaction, out: &mut Vec<u8>, width: usize) {
         let place = (transaction.id, transaction.start.clone());
         if self.last.as_ref() == Some(&place) {
             return;
         }
         let at = DateTime::from_timestamp_micros(transaction.committed_at_us).unwrap_or_default();
         let at = at.format("%Y-%m-%d %H:%M:%S%.6f UTC").to_string();
-        let id = transaction.id.text().map(|id| id + "  ").unwrap_or_default();
-        let line = format!("{at}  {id}{}", transaction.start);
-        out.extend_from_slice(dim(&line).as_bytes());
-        out.push(b'\n');
+        let mut flow = Flow::new(dim(&at), INDENT, width);
+        let parts = transaction.id.text().into_iter().chain([transaction.start.to_string()]);
+        for part in parts {
+            flow.add("", None);
+            flow.add(&part, Some(DIM));
+        }
+        flow.end(out);
         self.last = Some(place);
     }
 
@@ -122,8 +111,9 @@ impl People {
         name + &pad
     }
 
-    /// `column=value` of each column; of an update `column=before->after` where it changed.
-    fn values(&mut self, table: &Table, change: &Change<'_>) -> Vec<String> {
+    /// `column=value` of each column; of an update `column=before->after` where it changed. With whether it
+    /// did.
+    fn values(&mut self, table: &Table, change: &Change<'_>) -> Vec<(String, bool)> {
         let mut values = Vec::new();
         for (at, column) in table.columns.iter().enumerate() {
             let (before, after) = (cell(change.before, at), cell(change.after, at));
@@ -133,13 +123,17 @@ impl People {
                 != change.after.map(|image| image.cell(at));
             match (before.0, after.0) {
                 (Cell::Absent, Cell::Absent) => {}
-                (_, Cell::Absent) => values.push(format!("{name}={}", self.value(before, is_text))),
-                (Cell::Absent, _) => values.push(format!("{name}={}", self.value(after, is_text))),
+                (_, Cell::Absent) => {
+                    values.push((format!("{name}={}", self.value(before, is_text)), false));
+                }
+                (Cell::Absent, _) => {
+                    values.push((format!("{name}={}", self.value(after, is_text)), false));
+                }
                 (_, _) if has_changed => {
                     let (before, after) = (self.value(before, is_text), self.value(after, is_text));
-                    values.push(bold(YELLOW, &format!("{name}={before}->{after}")));
+                    values.push((format!("{name}={before}->{after}"), true));
                 }
-                (_, _) => values.push(format!("{name}={}", self.value(after, is_text))),
+                (_, _) => values.push((format!("{name}={}", self.value(after, is_text)), false)),
             }
         }
         values
@@ -170,6 +164,65 @@ fn has_quotes(logical_type: LogicalType) -> bool {
         logical_type,
         LogicalType::Text | LogicalType::Enum | LogicalType::Set | LogicalType::Json
     )
+}
+
+/// Words that follow each other, on as many lines as they take.
+struct Flow {
+    out: String,
+    used: usize,
+    indent: usize,
+    width: usize,
+}
+
+impl Flow {
+    /// Behind what stands on the line already.
+    fn new(line: String, indent: usize, width: usize) -> Self {
+        let used = columns(&line);
+        Self { out: line, used, indent, width }
+    }
+
+    /// Appends a text, whole where a line has room for it.
+    fn add(&mut self, text: &str, colour: Option<u8>) {
+        let room = self.width.saturating_sub(self.indent + 1).max(1);
+        let whole = columns(text);
+        if whole <= room {
+            self.make_room(whole);
+        }
+        for word in text.split(' ') {
+            let mut left = word;
+            loop {
+                let first = left.chars().next().map_or(0, char::len_utf8);
+                let (piece, more) =
+                    left.split_at_checked(cut(left, room).len().max(first)).unwrap_or((left, ""));
+                self.make_room(columns(piece));
+                let shown = match colour {
+                    Some(colour) if !piece.is_empty() => coloured(colour, piece),
+                    Some(_) | None => piece.to_owned(),
+                };
+                // A word that is wider than a line goes on without a gap.
+                let gap = if left.len() < word.len() { "" } else { " " };
+                self.out.extend([gap, &shown]);
+                self.used += columns(piece) + gap.len();
+                left = more;
+                if left.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Another line, where this one has no room for so much.
+    fn make_room(&mut self, columns: usize) {
+        if self.used + 1 + columns > self.width && self.used > self.indent {
+            self.out.extend(["\n", &" ".repeat(self.indent)]);
+            self.used = self.indent;
+        }
+    }
+
+    fn end(mut self, out: &mut Vec<u8>) {
+        self.out.push('\n');
+        out.extend_from_slice(self.out.as_bytes());
+    }
 }
 
 /// The front of a value, and how many bytes all of it has where that is more.
@@ -263,6 +316,8 @@ mod tests {
         );
         let last: Vec<_> = lines.lines().rev().take(2).collect();
         assert_eq!(last[1], "  INSERT  shop.orders id=123456789 total=123456789.55");
+        assert!(lines.lines().all(|line| columns(line) <= 60), "{lines}");
+        assert!(lines.lines().any(|line| line.ends_with(" wörter wörter")), "{lines}");
         assert_eq!(last[0].trim(), "note=\"short\"");
         assert_eq!(columns(last[0]) - last[0].trim().len(), "  INSERT  shop.orders ".len());
     }
@@ -275,9 +330,19 @@ mod tests {
         let (mut out, transaction) = (Vec::new(), transaction(1));
         let statement = "ALTER TABLE orders\n  ADD COLUMN note TEXT";
         people.schema("shop", statement, &transaction, &mut out, 30);
+        let told = crate::cli::style::colourless(&String::from_utf8_lossy(&out));
+        let lines: Vec<_> = told.lines().skip(1).collect();
+        let at = lines.iter().position(|line| line.starts_with("  DDL")).expect("a statement");
+        assert_eq!(lines[at], "  DDL     shop ALTER TABLE");
+        assert!(lines[at + 1..].iter().all(|line| line.starts_with("           ")), "{lines:#?}");
+        let (mut out, long) = (Vec::new(), OwnedChange::insert(0, &[text(&"x".repeat(99))]));
+        for width in 1..120 {
+            people.last = None;
+            people.change(&table("t", 1), &transaction, &long.change(), &mut out, width);
+        }
+        let mut out = Vec::new();
+        people.change(&table("t", 1), &transaction, &long.change(), &mut out, 60);
         let text = crate::cli::style::colourless(&String::from_utf8_lossy(&out));
-        let lines: Vec<_> = text.lines().skip(1).collect();
-        assert_eq!(lines[0], "  DDL     shop ALTER TABLE");
-        assert!(lines[1..].iter().all(|line| line.starts_with("           ")), "{lines:#?}");
+        assert!(text.lines().all(|line| columns(line) <= 60), "a word without an end: {text}");
     }
 }

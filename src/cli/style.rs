@@ -11,6 +11,8 @@ const FITS: &str = "a string has room";
 pub(super) const GREEN: u8 = 32;
 pub(super) const YELLOW: u8 = 33;
 pub(super) const RED: u8 = 31;
+/// Stands back.
+pub(super) const DIM: u8 = 2;
 
 /// Neither colours nor movements of the cursor are wanted, or understood.
 static IS_PLAIN: LazyLock<bool> =
@@ -48,7 +50,7 @@ pub(super) fn coloured(colour: u8, text: &str) -> String {
 
 /// Text that stands back, where that is wanted.
 pub(super) fn dim(text: &str) -> String {
-    coloured(2, text)
+    coloured(DIM, text)
 }
 
 /// A bar across the screen, where that is wanted.

@@ -1,10 +1,13 @@
 //! A program in a real terminal of a given size (tmux): what stands on its screen, and keys.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest wait for something on the screen.
 const DEADLINE: Duration = Duration::from_mins(1);
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A terminal of its own server, which ends with this value.
 pub(crate) struct Terminal {
@@ -24,7 +27,9 @@ impl Terminal {
         environment: &str,
         line: &str,
     ) -> Self {
-        let server = format!("binpulse-{}-{name}-{width}", std::process::id());
+        // Tests of this process run side by side.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let server = format!("binpulse-{}-{number}-{name}", std::process::id());
         let line = format!("env -i PATH=\"$PATH\" {environment} {line}");
         let (width, height) = (width.to_string(), height.to_string());
         let mut command = Command::new("tmux");

@@ -33,13 +33,12 @@ impl Terminal {
         let line = format!("env -i PATH=\"$PATH\" {environment} {line}");
         let (width, height) = (width.to_string(), height.to_string());
         let mut command = Command::new("tmux");
-        command.args(["-L", &server, "-f", "/dev/null", "new-session", "-d"]);
+        // What was printed last stays to be looked at, however soon the program ends.
+        command.args(["-L", &server, "-f", "/dev/null", "start-server", ";"]);
+        command.args(["set-option", "-g", "remain-on-exit", "on", ";", "new-session", "-d"]);
         command.args(["-x", &width, "-y", &height, &line]);
         assert!(command.status().expect("tmux").success());
-        let terminal = Self { server };
-        // What was printed last stays to be looked at.
-        terminal.tmux(&["set-option", "-g", "remain-on-exit", "on"]);
-        terminal
+        Self { server }
     }
 
     fn tmux(&self, arguments: &[&str]) -> String {

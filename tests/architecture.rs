@@ -72,6 +72,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper", &["telemetry"]),
     ("pulldown_cmark", &["telemetry"]),
     ("terminal_size", &["cli"]),
+    ("crossterm", &["cli"]),
+    ("unicode_width", &["cli"]),
     ("zstd", &["decode", "encode", "client"]),
 ];
 
@@ -98,6 +100,8 @@ const LARGE_STRUCTS: &[(&str, &str)] = &[
     ("route/config.rs: Config", "one field for each setting of a route"),
     ("route/copy.rs: CopyRoute", "what the one loop over the messages owns"),
     ("telemetry/status.rs: Status", "one field for each key of the document"),
+    ("telemetry/status.rs: Verdict", "one field for each key of the document"),
+    ("telemetry/conclusion/mod.rs: Conclusion", "one field for each key of the document"),
     ("app/plan/mod.rs: Plan", "one field for each part that is set up"),
     ("app/stream.rs: Stream", "what one stream shares between its tasks"),
     ("freshness/verdict/parameters.rs: Parameters", "one field for each deadline"),

@@ -68,7 +68,8 @@ pub use relay::{
     redrive as redrive_queue, relay,
 };
 pub use replay::{
-    Error as ReplayError, ReplayRequest as ReplayWish, Report as ReplayReport, replay,
+    Error as ReplayError, ReplayProgress, ReplayRequest as ReplayWish, Report as ReplayReport,
+    Watch as ReplayWatch, replay,
 };
 pub use shadow::{ShadowError, begin_shadow};
 

@@ -259,6 +259,7 @@ impl Sender {
             dry_run: false,
             permit: self.permit.clone(),
             pace: standing.is_none().then(|| Arc::clone(pace)),
+            watch: super::replay::Watch::default(),
         };
         // On a thread of its own, as replays that are asked for.
         let (plan, stop) = (bounded(&self.plan), self.stop.child_token());

@@ -179,6 +179,7 @@ fn verdict(view: &View, now: Instant) -> Verdict {
         runbook: words::alert(verdict.state, verdict.reason.as_ref())
             .map(|alert| format!("/runbooks/{alert}")),
         grade: verdict.grade().told(),
+        runbook_url: None,
         certificate: verdict.certificate.as_ref().map(|certificate| status::Certificate {
             from_heartbeat: certificate.from.number,
             to_heartbeat: certificate.to.number,

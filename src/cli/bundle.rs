@@ -9,6 +9,7 @@ use clap::{Arg, ArgMatches, Command, ValueHint};
 use serde_json::Value;
 
 use super::service::Service;
+use super::style::say;
 use super::{Exit, flags, generate, runtime};
 use crate::app::check;
 use crate::app::plan::{Plan, hidden};
@@ -70,12 +71,12 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let out = matches.get_one::<String>("out").cloned().unwrap_or_else(|| bundle.file_name());
     let written = bundle.archive().and_then(|archive| write(&out, &archive));
     for missing in bundle.missing() {
-        eprintln!("binpulse: note: not in the bundle: {missing}");
+        say!("binpulse: note: not in the bundle: {missing}");
     }
     match written {
         Ok(()) => Exit::Done,
         Err(error) => {
-            eprintln!("binpulse: {out}: {error}");
+            say!("binpulse: {out}: {error}");
             Exit::Unavailable
         }
     }

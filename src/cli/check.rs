@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use clap::{ArgMatches, Command};
 
+use super::style::{GREEN, RED, YELLOW, coloured, fitted, plain, say};
 use super::{Exit, flags, run, runtime};
 use crate::app::check::{self, Report};
 
@@ -42,7 +43,7 @@ pub(super) fn conclude(reports: &[Report]) -> Exit {
     let refuses = reports.iter().any(|report| report.refuses);
     match print(reports, people) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("binpulse: can't write the findings: {error}");
+            say!("binpulse: can't write the findings: {error}");
             Exit::Unavailable
         }
         // Who has read enough has the exit code still.
@@ -65,14 +66,15 @@ fn print(reports: &[Report], people: bool) -> std::io::Result<()> {
 
 fn write_text(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     let mark = match (report.ok, report.refuses) {
-        (true, _) => "\u{1b}[32mok  \u{1b}[0m",
-        (false, true) => "\u{1b}[31mFAIL\u{1b}[0m",
-        (false, false) => "\u{1b}[33mwarn\u{1b}[0m",
+        (true, _) => coloured(GREEN, "ok"),
+        (false, true) => coloured(RED, "FAIL"),
+        (false, false) => coloured(YELLOW, "warn"),
     };
-    writeln!(out, "{mark} {}: {}", report.what, report.found)?;
+    let pad = if report.ok { "   " } else { " " };
+    let mut text = format!("{mark}{pad} {}: {}\n", plain(&report.what), plain(&report.found));
     if !report.ok {
-        writeln!(out, "       needed: {}", report.needed)?;
-        writeln!(out, "       fix:    {}", report.remedy)?;
+        text += &["  needed: ", &plain(&report.needed), "\n"].concat();
+        text += &["  fix:    ", &plain(&report.remedy), "\n"].concat();
     }
-    Ok(())
+    out.write_all(fitted(&text).as_bytes())
 }

@@ -1,5 +1,6 @@
 //! `suppress`, `pause`, `rate`, `release` and `controls`: which tables an operator holds back.
 
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
@@ -7,6 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::service::{Service, show};
 use super::snapshot::ascii;
+use super::style::{fitted, is_dumb, say};
+use super::verdict::{over, print};
 use super::{Exit, flags};
 use crate::config::{Kind, Value};
 use crate::control;
@@ -278,11 +281,15 @@ pub(super) fn controls(matches: &ArgMatches) -> Exit {
             Ok(all) => all,
             Err(error) => return complain(&error, Exit::Unknown),
         };
-        print(&all, matches.get_flag("json"));
-        if all.iter().all(|it| it.state == ControlState::Live) {
+        let (is_json, watches) = (matches.get_flag("json"), matches.get_flag("watch"));
+        let text = shown(&all, is_json);
+        let is_over = all.iter().all(|it| it.state == ControlState::Live);
+        let is_screen = watches && !is_json && io::stdout().is_terminal() && !is_dumb();
+        let text = if is_screen { over(&text) } else { fitted(&text) };
+        if print(&text) != Exit::Done || is_over {
             return Exit::Done;
         }
-        if !matches.get_flag("watch") {
+        if !watches {
             return Exit::Failed;
         }
         std::thread::sleep(WATCH);
@@ -329,18 +336,15 @@ fn ask(service: &Service) -> Result<Vec<ControlStatus>, String> {
         .map_err(|error| format!("{CONTROL_PATH} of {}: {error}", service.address()))
 }
 
-fn print(all: &[ControlStatus], is_json: bool) {
+fn shown(all: &[ControlStatus], is_json: bool) -> String {
     if is_json {
-        match serde_json::to_string_pretty(all) {
-            Ok(json) => println!("{json}"),
-            Err(error) => eprintln!("binpulse: {error}"),
-        }
-    } else if all.is_empty() {
-        println!("nothing is held back");
+        let json = serde_json::to_string_pretty(all);
+        return json.map_or_else(|error| format!("{error}\n"), |json| json + "\n");
     }
-    for control in all.iter().filter(|_| !is_json) {
-        println!("{}", line(control, wall_us()));
+    if all.is_empty() {
+        return "Nothing is held back.\n".to_owned();
     }
+    all.iter().map(|control| line(control, wall_us()) + "\n").collect()
 }
 
 /// A control, in a few lines.
@@ -399,6 +403,6 @@ fn who(matches: &ArgMatches) -> String {
 }
 
 fn complain(why: &str, exit: Exit) -> Exit {
-    eprintln!("binpulse: {why}");
+    say!("binpulse: {why}");
     exit
 }

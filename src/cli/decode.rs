@@ -1,12 +1,16 @@
 //! `decode`: binlog files to lines of JSON, without a server.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::lines::{self, Printer};
+use super::progress::{self, Progress, Unit};
+use super::style::say;
 use super::{Exit, flags};
 use crate::binlog::BYTES_MAX;
 use crate::change::{NameCase, Position};
@@ -99,7 +103,7 @@ fn patterns(matches: &ArgMatches, option: &str, parts: usize, form: &str) -> Opt
     let parsed = texts.map(|text| {
         let pattern = Pattern::parse(text, parts);
         if pattern.is_none() {
-            eprintln!("binpulse: --{option}: `{text}` is not a {form} pattern");
+            say!("binpulse: --{option}: `{text}` is not a {form} pattern");
         }
         pattern
     });
@@ -114,7 +118,7 @@ fn expanded_bytes_max(matches: &ArgMatches) -> Option<u64> {
     match Kind::Bytes(1 << 10, BYTES_MAX).parse(text) {
         Some(Value::Integer(bytes)) => Some(bytes),
         _ => {
-            eprintln!("binpulse: --expanded-event-max: `{text}` is not a size of 1KiB to 1025MiB");
+            say!("binpulse: --expanded-event-max: `{text}` is not a size of 1KiB to 1025MiB");
             None
         }
     }
@@ -148,9 +152,14 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         printer: Printer::new(io::stdout().lock(), filter, format, NAME),
         unsigned,
         is_first: true,
+        // Rows that go by on the same terminal tell enough.
+        progress: Progress::new(Unit::Bytes, io::stdout().is_terminal()),
+        read: Rc::default(),
+        all: bytes(matches.get_many::<String>("file").into_iter().flatten()),
     };
     let mut files = matches.get_many::<String>("file").into_iter().flatten();
     let outcome = files.try_for_each(|file| decoding.file(file));
+    progress::erase();
     // What was decoded before an error is printed before it.
     let flushed = decoding.printer.flush();
     let passed = decoding.printer.passed_statements();
@@ -168,11 +177,11 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             Exit::Done
         }
         (Ok(()), Err(error)) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             Exit::Unavailable
         }
         (Err(error), _) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             error.exit()
         }
     }
@@ -188,6 +197,11 @@ impl Error {
             }
         }
     }
+}
+
+/// Bytes of all these files, where each of them tells.
+fn bytes<'a>(files: impl Iterator<Item = &'a String>) -> Option<u64> {
+    files.map(|file| std::fs::metadata(file).ok().map(|about| about.len())).sum()
 }
 
 /// Ordinals of the columns that are named as unsigned.
@@ -207,6 +221,25 @@ struct Decoding<W> {
     /// Columns that are unsigned, as database.table.@number.
     unsigned: Vec<Pattern>,
     is_first: bool,
+    progress: Progress,
+    /// Bytes that were read.
+    read: Rc<Cell<u64>>,
+    /// Bytes of all files, where that is known.
+    all: Option<u64>,
+}
+
+/// Counts what is read: one input may have several logs, each with its own offsets.
+struct Counted<R> {
+    input: R,
+    read: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.read.set(self.read.get() + count as u64);
+        Ok(count)
+    }
 }
 
 /// Most columns that a table can have.
@@ -215,14 +248,16 @@ const COLUMNS_MAX: usize = 4096;
 impl<W: io::Write> Decoding<W> {
     fn file(&mut self, file: &str) -> Result<(), Error> {
         if file == "-" {
-            self.events(FileReader::open(io::stdin().lock(), "standard input")?)
+            let input = Counted { input: io::stdin().lock(), read: Rc::clone(&self.read) };
+            self.events(FileReader::open(input, "standard input")?)
         } else {
             let wrong = |error| Error::Open { file: file.to_owned(), error };
             let opened = File::open(file).map_err(wrong)?;
             if opened.metadata().map_err(wrong)?.is_dir() {
                 return Err(wrong(io::ErrorKind::IsADirectory.into()));
             }
-            self.events(FileReader::open(opened, file)?)
+            let input = Counted { input: opened, read: Rc::clone(&self.read) };
+            self.events(FileReader::open(input, file)?)
         }
     }
 
@@ -238,7 +273,9 @@ impl<W: io::Write> Decoding<W> {
             self.decoder.follow_at(start);
         }
         let wrong = |error: lines::Error| Error::Lines { file: file.clone(), error };
-        while let Some(event) = captured.next()? {
+        loop {
+            self.progress.at("Decoding", self.read.get(), self.all, "");
+            let Some(event) = captured.next()? else { break };
             let mut steps = self.decoder.feed(event).map_err(|error| wrong(error.into()))?;
             loop {
                 match steps.next() {

@@ -1,7 +1,8 @@
 //! Settings as flags: made from the table, so that no flag can be forgotten.
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::style::say;
 use crate::app::plan::formats::format_options;
 use crate::config::{self, Environment, Kind, SETTINGS, Setting, Values};
 use crate::encode::formats::FormatOptions;
@@ -66,6 +67,11 @@ fn help(setting: &Setting) -> String {
     help
 }
 
+/// Adds `--json`: for a command that prints otherwise for people on a terminal.
+pub(super) fn with_json(command: Command, help: &'static str) -> Command {
+    command.arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help(help))
+}
+
 /// Keys of the settings of formats.
 const FORMATS: &str = "formats.";
 
@@ -92,7 +98,7 @@ pub(super) fn format(matches: &ArgMatches, values: &Values) -> Option<FormatOpti
     match format_options(values, name) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             None
         }
     }
@@ -155,7 +161,7 @@ fn shown(loaded: Result<Values, Vec<config::Error>>) -> Option<Values> {
         Ok(values) => Some(values),
         Err(errors) => {
             for error in errors {
-                eprintln!("binpulse: {error}");
+                say!("binpulse: {error}");
             }
             None
         }

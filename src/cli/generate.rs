@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
 
-use super::Exit;
-use super::flags;
+use super::style::say;
+use super::{Exit, flags, manual};
 use crate::config::{Kind, Origin, SETTINGS, Values};
 
 /// The command `completions`.
@@ -31,14 +32,21 @@ pub(super) fn completions_command() -> Command {
 pub(super) fn completions(matches: &ArgMatches) -> Exit {
     let Some(shell) = matches.get_one::<Shell>("shell") else { return Exit::Usage };
     let mut script = Vec::new();
-    let mut command = offering(super::command());
+    let all = super::command();
+    let shells = Shell::value_variants().iter().map(|shell| Command::new(shell.to_string()));
+    let mut command = offering(&all)
+        // Its own name among them would hide the others in fish.
+        .mut_subcommand("man", |man| {
+            man.subcommands(names(&all).into_iter().filter(|name| name.get_name() != "man"))
+        })
+        .mut_subcommand("completions", |completions| completions.subcommands(shells));
     clap_complete::generate(*shell, &mut command, "binpulse", &mut script);
     print(&script)
 }
 
-/// With the words of each setting that takes words. They are checked elsewhere, with the file and the
-/// environment.
-fn offering(command: Command) -> Command {
+/// The same with the words of each setting that takes words, and without the settings that it does not
+/// read. Values are checked elsewhere, with the file and the environment.
+fn offering(command: &Command) -> Command {
     let words = |arg: Arg| {
         let setting = SETTINGS.iter().find(|setting| arg.get_id() == setting.key);
         let kind = setting.map(|setting| setting.kind);
@@ -53,7 +61,25 @@ fn offering(command: Command) -> Command {
             arg
         }
     };
-    command.mut_subcommands(offering).mut_args(words)
+    let read = command.get_arguments().filter(|arg| !arg.is_hide_long_help_set());
+    let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
+    let aliases: Vec<_> = command.get_visible_aliases().map(str::to_owned).collect();
+    Command::new(command.get_name().to_owned())
+        .about(command.get_about().cloned().unwrap_or_default())
+        .visible_aliases(aliases)
+        .args(read.cloned().map(words))
+        .subcommands(shown.map(offering))
+}
+
+/// The names of the commands below this one, and nothing else of them: not every shell's script offers the
+/// words of an argument that has no name.
+fn names(command: &Command) -> Vec<Command> {
+    let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
+    let name = |below: &Command| {
+        let about = below.get_about().cloned().unwrap_or_default();
+        Command::new(below.get_name().to_owned()).about(about).subcommands(names(below))
+    };
+    shown.map(name).collect()
 }
 
 /// The command `man`.
@@ -65,7 +91,12 @@ pub(super) fn man_command() -> Command {
              Examples:\n  binpulse man | man -l -\n  binpulse man relay redrive | man -l -\n  \
              binpulse man --all /usr/local/share/man/man1",
         )
-        .arg(Arg::new("command").value_name("COMMAND").num_args(0..).help("The command"))
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .num_args(0..)
+                .help("The command, such as relay redrive"),
+        )
         .arg(
             Arg::new("all")
                 .long("all")
@@ -78,33 +109,36 @@ pub(super) fn man_command() -> Command {
 
 /// Prints a manual page, or writes all of them.
 pub(super) fn man(matches: &ArgMatches) -> Exit {
+    let mut program = super::command();
+    // What clap adds by itself is shown too.
+    program.build();
     if let Some(folder) = matches.get_one::<String>("all") {
-        return match clap_mangen::generate_to(super::command(), folder) {
-            Ok(()) => Exit::Done,
-            Err(error) => {
-                eprintln!("binpulse: {folder}: {error}");
-                Exit::Unavailable
-            }
-        };
+        return written(&program, Path::new(folder));
     }
-    let (mut command, mut name) = (super::command(), "binpulse".to_owned());
+    let (mut command, mut name) = (&program, PROGRAM.to_owned());
     for word in matches.get_many::<String>("command").into_iter().flatten() {
-        let Some(below) = command.find_subcommand(word).cloned() else {
-            eprintln!("binpulse: there is no command {word:?} in `{name}`; see `{name} --help`");
+        let Some(below) = command.find_subcommand(word) else {
+            say!("binpulse: there is no command {word:?} in `{name}`; see `{name} --help`");
             return Exit::Usage;
         };
-        name = format!("{name}-{word}");
-        command = below.version(env!("CARGO_PKG_VERSION"));
+        name = format!("{name}-{}", below.get_name());
+        command = below;
     }
-    let command = command.name(name.clone()).bin_name(name.replace('-', " "));
-    let mut page = Vec::new();
-    match clap_mangen::Man::new(command).render(&mut page) {
-        Ok(()) => print(&page),
-        Err(error) => {
-            eprintln!("binpulse: the manual page can't be made: {error}");
-            Exit::Bug
+    print(manual::page(command, &name).as_bytes())
+}
+
+const PROGRAM: &str = "binpulse";
+
+/// Writes all pages into a folder.
+fn written(program: &Command, folder: &Path) -> Exit {
+    for page in manual::pages(program, PROGRAM) {
+        let path = folder.join(page.name + ".1");
+        if let Err(error) = std::fs::write(&path, page.text) {
+            say!("binpulse: {}: {error}", path.display());
+            return Exit::Unavailable;
         }
     }
+    Exit::Done
 }
 
 /// The command `settings`.
@@ -287,7 +321,7 @@ fn print(bytes: &[u8]) -> Exit {
         Ok(()) => Exit::Done,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         Err(error) => {
-            eprintln!("binpulse: can't write to standard output: {error}");
+            say!("binpulse: can't write to standard output: {error}");
             Exit::Unavailable
         }
     }

@@ -6,6 +6,7 @@ use clap::{ArgMatches, Command};
 use serde_json::Value;
 
 use super::service::show;
+use super::style::say;
 use super::verdict::{ask, print, question};
 use super::{Exit, flags, terminal};
 use crate::telemetry::http::YIELD_PATH;
@@ -73,7 +74,7 @@ fn status(matches: &ArgMatches) -> Exit {
     let lease = match status {
         Ok(status) => status["lease"].clone(),
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             return Exit::Unknown;
         }
     };

@@ -3,6 +3,7 @@
 use clap::{ArgMatches, Command};
 
 use super::service::{Service, show};
+use super::style::say;
 use super::{Exit, flags};
 
 const LONG_ABOUT: &str = "\
@@ -27,7 +28,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let service = match Service::for_health(&values) {
         Ok(service) => service,
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             return Exit::Usage;
         }
     };

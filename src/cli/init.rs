@@ -4,6 +4,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 
+use super::style::say;
 use super::{Exit, flags, run, runtime};
 use crate::app::plan::Plan;
 use crate::filter::Pattern;
@@ -72,7 +73,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     match outcome {
         Ok(()) => Exit::Done,
         Err(error) => {
-            eprintln!(
+            say!(
                 "binpulse: {}: {error}; if the account may not create it, give the output of \
                  `binpulse init --print` to a DBA",
                 plan.freshness.connect.host
@@ -102,9 +103,7 @@ async fn print(plan: &Plan, snapshots: bool) -> Result<(), crate::mysql::Error> 
         Ok(version) => Dialect::of_version(&version),
         Err(error) => {
             let host = &connect.host;
-            eprintln!(
-                "binpulse: can't ask {host} for its version ({error}); printing for MySQL 8.4"
-            );
+            say!("binpulse: can't ask {host} for its version ({error}); printing for MySQL 8.4");
             Dialect::of_version("8.4.0")
         }
     };

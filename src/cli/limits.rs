@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use super::Exit;
+use super::style::say;
 use crate::shutdown::take_file_size_signal;
 
 /// Open files without which not even a start can be told from a failure: the runtime's own, the
@@ -14,7 +15,7 @@ const OPEN_FILES_MIN: u64 = 64;
 pub(super) fn prepare() -> Result<(), Exit> {
     enough_open_files()?;
     if let Err(error) = take_file_size_signal() {
-        eprintln!("binpulse: can't handle the signal of the file-size limit (SIGXFSZ): {error}");
+        say!("binpulse: can't handle the signal of the file-size limit (SIGXFSZ): {error}");
     }
     Ok(())
 }
@@ -30,7 +31,7 @@ fn enough_open_files() -> Result<(), Exit> {
     };
     match found {
         Some(found) if found < OPEN_FILES_MIN => {
-            eprintln!(
+            say!(
                 "binpulse: too few open files are allowed, expected at least {OPEN_FILES_MIN}: raise \
                  the limit (ulimit -n 1024, LimitNOFILE=1024)"
             );

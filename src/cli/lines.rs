@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
+use super::people::People;
+use super::style::{self, say};
 use crate::change::{Column, Table};
 use crate::decode::{self, Misfit, Statement, Step};
 use crate::encode::Origin;
@@ -21,12 +23,15 @@ const NOTED_MAX: usize = 4096;
 pub(super) struct Printer<W> {
     output: W,
     lines: Lines,
+    /// Set where people read.
+    people: Option<People>,
     /// Set where rows are printed as another program does.
     foreign: Option<Foreign>,
     filter: Filter,
     space: Space,
     text: Vec<u8>,
     passed_statements: u64,
+    newest_commit_us: i64,
     /// Schemas of which was told what the log does not tell.
     noted: HashSet<u64>,
 }
@@ -71,22 +76,34 @@ impl Error {
     }
 }
 
+/// Columns of the terminal.
+fn width() -> usize {
+    style::size().map_or(80, |(width, _)| width)
+}
+
 /// Tells something on standard error that is no failure.
 pub(super) fn note(text: &str) {
-    eprintln!("binpulse: note: {text}");
+    say!("binpulse: note: {text}");
 }
 
 impl<W: Write> Printer<W> {
+    /// The same for people on a terminal.
+    pub(super) fn for_people(self) -> Self {
+        Self { people: Some(People::default()), ..self }
+    }
+
     /// Prints what passes the filter in this format, as rows of this stream.
     pub(super) fn new(output: W, filter: Filter, format: FormatOptions, stream: &str) -> Self {
         Self {
             output,
             lines: Lines::default(),
+            people: None,
             foreign: Foreign::of(format, stream),
             filter,
             space: Space::default(),
             text: Vec::new(),
             passed_statements: 0,
+            newest_commit_us: 0,
             noted: HashSet::new(),
         }
     }
@@ -111,7 +128,11 @@ impl<W: Write> Printer<W> {
                 let (database, text) = (statement.database, statement.text());
                 if self.filter.wants_statement(database, &text) {
                     let (transaction, position) = (statement.transaction, statement.position);
-                    self.lines.schema(database, &text, transaction, position, &mut self.text);
+                    let out = &mut self.text;
+                    match &mut self.people {
+                        Some(people) => people.schema(database, &text, transaction, out, width()),
+                        None => self.lines.schema(database, &text, transaction, position, out),
+                    }
                 }
             }
             Step::Changed(statement) => self.changed(&statement)?,
@@ -125,7 +146,8 @@ impl<W: Write> Printer<W> {
                     ));
                 }
             }
-            Step::Begin(_) | Step::Idle { .. } | Step::Rotate { .. } | Step::Passed { .. } => {}
+            Step::Begin(transaction) => self.newest_commit_us = transaction.committed_at_us,
+            Step::Idle { .. } | Step::Rotate { .. } | Step::Passed { .. } => {}
         }
         if self.text.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
@@ -147,6 +169,11 @@ impl<W: Write> Printer<W> {
             }
         };
         Err(statement.refused(about).into())
+    }
+
+    /// Commit time of the newest transaction, microseconds since 1970 UTC; 0: there was none.
+    pub(super) fn newest_commit_us(&self) -> i64 {
+        self.newest_commit_us
     }
 
     /// Statement-based changes of tables that are not printed.
@@ -193,6 +220,8 @@ impl<W: Write> Printer<W> {
                     formatter.row(&context, text);
                     text.push(b'\n');
                 }
+            } else if let Some(people) = &mut self.people {
+                people.change(table, transaction, &seen, text, width());
             } else {
                 self.lines.change(table, transaction, position, &seen, text, &mut drain)?;
             }

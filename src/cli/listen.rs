@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use binpulse_relay::target::webhook::{Config, SecretSource, Webhook};
 use clap::{Arg, ArgMatches, Command};
 
+use super::style::say;
 use super::{Exit, flags, run};
 use crate::app::listen::{self, ListenError, Target};
 use crate::aws;
@@ -50,7 +51,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let target = match target(text("to").unwrap_or("-"), text("secret")) {
         Ok(target) => target,
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             return Exit::Usage;
         }
     };
@@ -66,7 +67,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
                     exit(listen::queue(&shared, endpoint_url, url, &target).await)
                 }
                 Err(error) => {
-                    eprintln!("binpulse: {error}");
+                    say!("binpulse: {error}");
                     Exit::Unavailable
                 }
             }
@@ -85,7 +86,7 @@ fn exit(ended: Result<(), ListenError>) -> Exit {
     {
         return Exit::Done;
     }
-    eprintln!("binpulse: {error}");
+    say!("binpulse: {error}");
     match error {
         ListenError::Refused(_) => Exit::Failed,
         ListenError::Stream(_) | ListenError::Queue(_) => Exit::Unavailable,
@@ -99,7 +100,7 @@ fn target(to: &str, secret: Option<&str>) -> Result<Target, String> {
     let secret = match secret {
         Some(file) => SecretSource::file("--secret", PathBuf::from(file)),
         None => {
-            eprintln!("binpulse: requests are signed with {SECRET}");
+            say!("binpulse: requests are signed with {SECRET}");
             SecretSource::new("--secret", || Ok(SECRET.to_owned()))
         }
     };

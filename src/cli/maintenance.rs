@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::service::{Service, show};
+use super::style::say;
 use super::{Exit, flags};
 use crate::config::{Kind, Value};
 use crate::telemetry::http::{CONSUMER_HEADER, MAINTENANCE_MAX, MAINTENANCE_PATH, SECONDS_HEADER};
@@ -52,20 +53,20 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
         _ if matches.get_flag("end") => Duration::ZERO,
         Some(Value::Duration(lasting)) => lasting,
         Some(_) | None => {
-            eprintln!("binpulse: --for = {text}: expected {kind}");
+            say!("binpulse: --for = {text}: expected {kind}");
             return Exit::Usage;
         }
     };
     let service = match Service::of(&values) {
         Ok(service) => service,
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             return Exit::Usage;
         }
     };
     let consumer = matches.get_one::<String>("consumer").map_or("", String::as_str);
     if consumer.bytes().any(|byte| byte.is_ascii_control()) {
-        eprintln!("binpulse: a consumer's name has no control characters");
+        say!("binpulse: a consumer's name has no control characters");
         return Exit::Usage;
     }
     let seconds = lasting.as_secs().to_string();

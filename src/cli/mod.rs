@@ -14,7 +14,10 @@ mod limits;
 mod lines;
 mod listen;
 mod maintenance;
+mod manual;
+mod people;
 mod probe;
+mod progress;
 mod redrive;
 mod relay;
 mod reload;
@@ -28,6 +31,7 @@ mod style;
 mod tail;
 mod terminal;
 mod verdict;
+mod watch;
 
 pub use exit::Exit;
 pub use generate::{commands, exit_codes, reference};
@@ -38,6 +42,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::config::{Origin, Values};
 use crate::telemetry::logs;
+use style::say;
 
 const ABOUT: &str =
     "Streams MySQL row changes to Amazon SNS, and proves whether a silent database is quiet";
@@ -164,7 +169,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
     // An error means that one is installed already, which is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        eprintln!("binpulse: can't start the runtime: {error}");
+        say!("binpulse: can't start the runtime: {error}");
         Exit::Bug
     })
 }
@@ -178,8 +183,9 @@ fn logs(values: &Values) -> Result<(), Exit> {
     };
     let level =
         values.text_opt("log.level").filter(|_| values.origin("log.level") != Origin::Default);
+    logs::before_each_line(progress::erase);
     logs::init(level, format).map_err(|error| {
-        eprintln!("binpulse: {error}");
+        say!("binpulse: {error}");
         Exit::Usage
     })
 }

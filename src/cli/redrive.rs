@@ -7,6 +7,8 @@ use std::sync::Arc;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 
+use super::progress::{Progress, Unit};
+use super::style::say;
 use super::{Exit, flags, logs, run};
 use crate::aws;
 use crate::config::Values;
@@ -96,7 +98,7 @@ impl Failure {
     fn exit(self) -> Exit {
         match self {
             Self::Quarantine(error) => {
-                eprintln!("binpulse: {}", chain(&error));
+                say!("binpulse: {}", chain(&error));
                 match error {
                     quarantine::Error::Damaged { .. } => Exit::BadData,
                     quarantine::Error::Io { .. }
@@ -106,21 +108,21 @@ impl Failure {
                 }
             }
             Self::Sink(error) => {
-                eprintln!("binpulse: {}", chain(&error));
+                say!("binpulse: {}", chain(&error));
                 Exit::Unavailable
             }
             // Whoever read it has gone.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(error) => {
-                eprintln!("binpulse: can't write: {error}");
+                say!("binpulse: can't write: {error}");
                 Exit::Unavailable
             }
             Self::Aws(error) => {
-                eprintln!("binpulse: {error}");
+                say!("binpulse: {error}");
                 Exit::Usage
             }
             Self::Setting(error) => {
-                eprintln!("binpulse: {error}");
+                say!("binpulse: {error}");
                 Exit::Usage
             }
         }
@@ -137,11 +139,11 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some(values) = flags::load(matches) else { return Exit::Usage };
     let named = matches.get_one::<String>("quarantine").map(PathBuf::from);
     let Some(path) = named.or_else(|| values.path_opt("sink.quarantine")) else {
-        eprintln!("binpulse: name the file by --quarantine or sink.quarantine");
+        say!("binpulse: name the file by --quarantine or sink.quarantine");
         return Exit::Usage;
     };
     if !path.is_file() {
-        eprintln!("binpulse: there is no quarantine file {}", path.display());
+        say!("binpulse: there is no quarantine file {}", path.display());
         return Exit::Usage;
     }
     if matches.get_flag("dry-run") {
@@ -190,12 +192,15 @@ async fn publish(
     };
     let topics: Vec<Arc<str>> = topics.into_iter().map(Arc::from).collect();
     let sns = Sns::open(config, &shared, &topics).await?;
-    Ok(redrive::redrive(path, &mut quarantine, sns, stop).await?)
+    let mut progress = Progress::new(Unit::Things("entries"), false);
+    let all = Some(quarantine.records());
+    let mut tell = |settled| progress.at("Publishing", settled, all, "");
+    Ok(redrive::redrive(path, &mut quarantine, sns, stop, &mut tell).await?)
 }
 
 fn tell(report: &Report) -> Exit {
     for refused in &report.refused {
-        eprintln!("binpulse: stays: {refused}");
+        say!("binpulse: stays: {refused}");
     }
     let (accepted, refused, undecoded) = (report.accepted, report.refused.len(), report.undecoded);
     println!(
@@ -203,7 +208,7 @@ fn tell(report: &Report) -> Exit {
          events stay in the file"
     );
     if report.interrupted {
-        eprintln!("binpulse: interrupted; what was accepted is gone from the file, the rest stays");
+        say!("binpulse: interrupted; what was accepted is gone from the file, the rest stays");
         Exit::Unavailable
     } else if refused > 0 || undecoded > 0 {
         Exit::Failed

@@ -2,7 +2,9 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::progress::{Progress, Unit};
 use super::service::Service;
+use super::style::say;
 use super::{Exit, check, flags, logs, run, runtime};
 use crate::app::{self, PARKED_HEADER, RedrivePlan, Redriven, RelayPlan};
 
@@ -115,7 +117,7 @@ fn parked(matches: &ArgMatches) -> Exit {
     match done {
         Ok(()) => Exit::Done,
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             Exit::Unavailable
         }
     }
@@ -205,7 +207,14 @@ fn redrive(matches: &ArgMatches) -> Exit {
         return exit;
     }
     run::to_the_end(async |stop| {
-        let tell = |moved, total| eprintln!("binpulse: {moved} of about {total} messages moved");
+        let mut progress = Progress::new(Unit::Things("messages"), false);
+        let tell = move |moved, total| {
+            if progress.is_wanted() {
+                progress.at("Moving", moved, Some(total), "");
+            } else {
+                say!("binpulse: {moved} of about {total} messages moved");
+            }
+        };
         match Box::pin(app::redrive_queue(&plan, &stop, tell)).await {
             Ok(Redriven { moved, left, interrupted }) => {
                 println!("{moved} messages moved to the relay's queue; about {left} are left");
@@ -216,7 +225,7 @@ fn redrive(matches: &ArgMatches) -> Exit {
                 }
             }
             Err(error) => {
-                eprintln!("binpulse: {error}");
+                say!("binpulse: {error}");
                 Exit::Unavailable
             }
         }

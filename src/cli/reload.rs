@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::service::{Service, show};
+use super::style::say;
 use super::verdict::{ask, question};
 use super::{Exit, flags, terminal};
 use crate::telemetry::http::{RELOAD_APPLY, RELOAD_CHECK, RELOAD_HEADER, RELOAD_PATH};
@@ -69,7 +70,7 @@ fn wait(service: &Service) -> Exit {
         let reload = match ask(service) {
             Ok(status) => status["reload"].clone(),
             Err(error) => {
-                eprintln!("binpulse: {error}");
+                say!("binpulse: {error}");
                 return Exit::Failed;
             }
         };
@@ -80,14 +81,14 @@ fn wait(service: &Service) -> Exit {
                 return Exit::Done;
             }
             Some(ReloadState::Refused) => {
-                eprint!("{told}");
+                say!("{}", told.trim_end());
                 return Exit::Failed;
             }
             Some(ReloadState::Pending) | None => {}
         }
         if began.elapsed() > WITHIN {
             print!("{told}");
-            eprintln!(
+            say!(
                 "binpulse: not in force yet: the end of a transaction, or the save of the checkpoint, is \
                  waited for; see `reload` in /status"
             );

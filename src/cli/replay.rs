@@ -1,17 +1,26 @@
 //! `replay`: rows that were published, published again.
 
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
+use super::progress::{self, Progress, Unit};
+use super::snapshot::picture::grouped;
+use super::style::{columns, fitted, plain, say};
 use super::{Exit, flags, logs, run};
-use crate::app::{ReplayError, ReplayReport, ReplayWish, replay};
+use crate::app::{ReplayError, ReplayProgress, ReplayReport, ReplayWatch, ReplayWish, replay};
 use crate::checkpoint::Recovery;
 use crate::config::{Kind, Value};
 use crate::filter::Pattern;
 use crate::pack::RowRange;
 use crate::sink::Permit;
+
+/// Why writing to a string can't fail.
+const FITS: &str = "a string has room";
 
 const LONG_ABOUT: &str = "\
 Publishes again what the service has published of the transactions that committed since a
@@ -35,7 +44,8 @@ they were committed need not be known; with --since they are looked for there fi
 further back.
 
 Use the settings of the service: with other filters or lanes the rows would be numbered
-differently. It reads the log twice, first to count.
+differently. It reads the log twice, first to count. On a terminal it shows how far it is, and
+prints a table at the end; elsewhere, and with --json, a JSON document.
 
 Exit codes: 0 done; 64 wrong invocation, or settings other than the service's; 69 source or
 topic unavailable, or interrupted; 75 the log or the checkpoint does not have it.";
@@ -102,7 +112,7 @@ pub(super) fn command() -> Command {
         )
         .group(ArgGroup::new("where").args(["topic", "same-topics", "dry-run"]).required(true));
     flags::with_settings(
-        command,
+        flags::with_json(command, "Print the report as JSON, on a terminal too"),
         flags::Reads::Only(&[
             "stream.",
             "source.",
@@ -124,22 +134,30 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let request = match request(matches, Utc::now()) {
         Ok(request) => request,
         Err(wrong) => {
-            eprintln!("binpulse: {wrong}");
+            say!("binpulse: {wrong}");
             return Exit::Usage;
         }
     };
     if request.topic.is_some() && plan.sink.kind() != "sns" {
-        eprintln!("binpulse: --topic needs sink.kind = \"sns\"");
+        say!("binpulse: --topic needs sink.kind = \"sns\"");
         return Exit::Usage;
     }
     if let Err(exit) = logs(&values) {
         return exit;
     }
     let dry_run = request.dry_run;
+    let is_for_people = io::stdout().is_terminal() && !matches.get_flag("json");
+    let mut request = request;
+    request.watch = watch();
     run::to_the_end(async |stop| match Box::pin(replay(plan, request, &stop)).await {
-        Ok(report) => tell(&report, dry_run),
+        Ok(report) => {
+            progress::erase();
+            let text = if is_for_people { words(&report, dry_run) } else { json(&report, dry_run) };
+            print!("{text}");
+            end(&report)
+        }
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             exit(&error)
         }
     })
@@ -176,6 +194,7 @@ fn request(matches: &ArgMatches, now: DateTime<Utc>) -> Result<ReplayWish, Strin
         dry_run: matches.get_flag("dry-run"),
         permit: Permit::default(),
         pace: None,
+        watch: ReplayWatch::default(),
     })
 }
 
@@ -201,28 +220,74 @@ fn moment(text: &str, now: DateTime<Utc>) -> Result<i64, String> {
     }
 }
 
+/// Who waits for it on a terminal sees how far it is.
+fn watch() -> ReplayWatch {
+    let progress = Progress::new(Unit::Bytes, false);
+    if !progress.is_wanted() {
+        return ReplayWatch::default();
+    }
+    let progress = Mutex::new(progress);
+    ReplayWatch::new(move |it: ReplayProgress| {
+        let what = if it.is_publishing { "Publishing" } else { "Counting" };
+        let at = DateTime::from_timestamp_micros(it.newest_commit_us).filter(|_| it.done > 0);
+        let at = at.map(|at| at.format("at %Y-%m-%d %H:%M:%S UTC").to_string());
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.at(what, it.done, it.all, &at.unwrap_or_default());
+    })
+}
+
 /// One JSON document.
-fn tell(report: &ReplayReport, dry_run: bool) -> Exit {
+fn json(report: &ReplayReport, dry_run: bool) -> String {
     let lanes: serde_json::Map<_, _> = report
         .lanes
         .iter()
         .map(|(lane, first, last)| (lane.to_string(), serde_json::json!([first, last])))
         .collect();
-    println!(
-        "{}",
-        serde_json::json!({
-            "published": !dry_run,
-            "rows": report.rows,
-            "messages": if dry_run { None } else { Some(report.messages) },
-            "epoch": report.epoch,
-            "until": report.until.to_string(),
-            "lanes": lanes,
-        })
-    );
+    let document = serde_json::json!({
+        "published": !dry_run,
+        "rows": report.rows,
+        "messages": if dry_run { None } else { Some(report.messages) },
+        "epoch": report.epoch,
+        "until": report.until.to_string(),
+        "lanes": lanes,
+    });
+    format!("{document}\n")
+}
+
+/// The same for people.
+fn words(report: &ReplayReport, dry_run: bool) -> String {
+    let (rows, epoch, until) = (grouped(report.rows), report.epoch, report.until.to_string());
+    let head = if dry_run {
+        format!("Nothing was published. {rows} rows would be, of epoch {epoch}, up to {until}.\n")
+    } else {
+        let messages = grouped(report.messages);
+        format!("Published {rows} rows in {messages} messages, of epoch {epoch}, up to {until}.\n")
+    };
+    let mut text = fitted(&head);
+    if report.lanes.is_empty() {
+        return text;
+    }
+    let widest = |of: fn(&(Arc<str>, u64, u64)) -> String, name: &str| {
+        let all = report.lanes.iter().map(|lane| columns(&of(lane)));
+        all.max().unwrap_or(0).max(name.len())
+    };
+    let lane = widest(|(lane, ..)| plain(lane), "lane");
+    let first = widest(|(_, first, _)| first.to_string(), "first");
+    let last = widest(|(.., last)| last.to_string(), "last");
+    write!(text, "\n{:lane$}  {:>first$}  {:>last$}  {:>9}\n", "lane", "first", "last", "rows")
+        .expect(FITS);
+    for (name, from, to) in &report.lanes {
+        let name = plain(name);
+        let pad = " ".repeat(lane - columns(&name));
+        let rows = grouped(to - from + 1);
+        writeln!(text, "{name}{pad}  {from:>first$}  {to:>last$}  {rows:>9}").expect(FITS);
+    }
+    text
+}
+
+fn end(report: &ReplayReport) -> Exit {
     if report.is_interrupted {
-        eprintln!(
-            "binpulse: interrupted before the end; run it again: it repeats the same numbers"
-        );
+        say!("binpulse: interrupted before the end; run it again: it repeats the same numbers");
         return Exit::Unavailable;
     }
     Exit::Done
@@ -302,6 +367,31 @@ mod tests {
         assert!(!parses(&["--lane", "a.b#0"]) && !parses(&["--numbers", "1", "--since", "5m"]));
         assert!(!parses(&["--lane", "a.b#0", "--numbers", "1", "--table", "a.b"]));
         assert!(parses(&["--lane", "a.b#0", "--numbers", "1", "--since", "5m"]) && !parses(&[]));
+    }
+
+    #[test]
+    fn people_get_a_table_and_programs_a_document() {
+        let lanes = vec![("shop.orders#0".into(), 812, 2_815), ("a#1".into(), 7, 7)];
+        let until = crate::change::Position::new("binlog.000042", 4);
+        let report = ReplayReport {
+            rows: 2_005,
+            messages: 12,
+            lanes,
+            epoch: 3,
+            until,
+            ..ReplayReport::default()
+        };
+        assert_eq!(
+            words(&report, false),
+            "Published 2,005 rows in 12 messages, of epoch 3, up to binlog.000042:4.\n\n\
+             lane           first  last       rows\n\
+             shop.orders#0    812  2815      2,004\n\
+             a#1                7     7          1\n"
+        );
+        assert!(words(&report, true).starts_with("Nothing was published. 2,005 rows would be"));
+        let document: serde_json::Value = serde_json::from_str(&json(&report, true)).expect("JSON");
+        assert_eq!(document["lanes"]["shop.orders#0"], serde_json::json!([812, 2_815]));
+        assert_eq!((&document["published"], document["messages"].is_null()), (&false.into(), true));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::style::say;
 use super::{Exit, flags, logs, runtime};
 use crate::app::plan::Reload;
 use crate::app::{self, Outcome, Plan};
@@ -133,7 +134,7 @@ pub(super) fn plan(matches: &ArgMatches, runs: Runs) -> Option<(Values, Plan)> {
         Ok(plan) => Some((values, plan)),
         Err(errors) => {
             for error in errors {
-                eprintln!("binpulse: {error}");
+                say!("binpulse: {error}");
             }
             None
         }
@@ -149,7 +150,7 @@ pub(super) fn plan_by<P>(
     match make(&values) {
         Ok(plan) => Some((values, plan)),
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             None
         }
     }
@@ -164,7 +165,7 @@ pub(super) fn to_the_end<F: Future<Output = Exit>>(
         match stop_on_signal() {
             Ok(stop) => work(stop).await,
             Err(error) => {
-                eprintln!("binpulse: can't listen for signals: {error}");
+                say!("binpulse: can't listen for signals: {error}");
                 Exit::Bug
             }
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command};
 
+use super::style::say;
 use super::{Exit, flags, run};
 use crate::app::send::{Envelope, Fixture, Queue, fixtures, post};
 
@@ -69,7 +70,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let fixtures = match chosen(text("fixture"), text("form")) {
         Ok(fixtures) => fixtures,
         Err(error) => {
-            eprintln!("binpulse: --fixture: {error}");
+            say!("binpulse: --fixture: {error}");
             return Exit::Usage;
         }
     };
@@ -97,7 +98,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             match Queue::open(to, region, endpoint_url).await {
                 Ok(queue) => Some(queue),
                 Err(error) => {
-                    eprintln!("binpulse: {error}");
+                    say!("binpulse: {error}");
                     return Exit::Unavailable;
                 }
             }
@@ -112,11 +113,11 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
                     None => post(to, &fixture.in_envelope(envelope)).await,
                 };
                 if let Err(why) = sent {
-                    eprintln!("binpulse: {}: {why}", fixture.name);
+                    say!("binpulse: {}: {why}", fixture.name);
                     refused += 1;
                 }
             }
-            eprintln!("binpulse: {} sent, {refused} of them refused", fixtures.len());
+            say!("binpulse: {} sent, {refused} of them refused", fixtures.len());
             if refused == 0 { Exit::Done } else { Exit::Failed }
         };
         tokio::select! {
@@ -151,7 +152,7 @@ fn print<'a>(lines: impl Iterator<Item = &'a str>) -> Exit {
             // Who reads has read enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Done,
             Err(error) => {
-                eprintln!("binpulse: standard output: {error}");
+                say!("binpulse: standard output: {error}");
                 return Exit::Unavailable;
             }
         }

@@ -11,6 +11,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureSch
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::style::{fitted, say};
 use super::verdict::print;
 use super::{Exit, runtime};
 use crate::config::Values;
@@ -102,13 +103,13 @@ impl Service {
 /// Prints what the service answered, or why it did not.
 pub(super) fn show(answer: Result<Answer, String>) -> Exit {
     match answer {
-        Ok(answer) if answer.code == 200 => print(&answer.body),
+        Ok(answer) if answer.code == 200 => print(&fitted(&answer.body)),
         Ok(answer) => {
-            eprint!("{}", answer.body);
+            say!("{}", answer.body.trim_end());
             Exit::Failed
         }
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             Exit::Failed
         }
     }

@@ -8,6 +8,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 
 use super::service::Service;
+use super::style::say;
 use super::{Exit, flags, logs, run, runtime, verdict};
 use crate::app::{self, ReplayError, ShadowError, begin_shadow};
 use crate::checkpoint::Recovery;
@@ -104,7 +105,7 @@ fn stream(matches: &ArgMatches) -> Exit {
     match (begun, runtime()) {
         (Ok(plan), Ok(runtime)) => run::until_stopped(runtime, |stop| app::run(plan, stop)),
         (Err(error), _) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             exit(&error)
         }
         (_, Err(exit)) => exit,
@@ -131,7 +132,7 @@ fn compare_both(matches: &ArgMatches) -> Exit {
     let of_shadow = match values.clone().with("http.listen", address) {
         Ok(of_shadow) => of_shadow,
         Err(error) => {
-            eprintln!("binpulse: --shadow: {error}");
+            say!("binpulse: --shadow: {error}");
             return Exit::Usage;
         }
     };
@@ -147,13 +148,13 @@ fn compare_both(matches: &ArgMatches) -> Exit {
                 Outcome::Equal => Exit::Done,
                 Outcome::Differs => Exit::Failed,
                 Outcome::Unknown => {
-                    eprintln!("binpulse: there are no rows yet of which both have digests");
+                    say!("binpulse: there are no rows yet of which both have digests");
                     Exit::Unknown
                 }
             }
         }
         Err(error) => {
-            eprintln!("binpulse: {error}");
+            say!("binpulse: {error}");
             Exit::Unknown
         }
     }

@@ -1,13 +1,18 @@
 //! How text looks in a terminal.
 
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 use std::sync::LazyLock;
+
+use unicode_width::UnicodeWidthChar;
 
 const FITS: &str = "a string has room";
 
 pub(super) const GREEN: u8 = 32;
 pub(super) const YELLOW: u8 = 33;
 pub(super) const RED: u8 = 31;
+/// Stands back.
+pub(super) const DIM: u8 = 2;
 
 /// Neither colours nor movements of the cursor are wanted, or understood.
 static IS_PLAIN: LazyLock<bool> =
@@ -38,18 +43,80 @@ pub(super) fn plain(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
-/// Columns that a text takes: escape sequences take none.
-fn columns(text: &str) -> usize {
+/// Text in another colour, where colours are wanted.
+pub(super) fn coloured(colour: u8, text: &str) -> String {
+    if *IS_PLAIN { text.to_owned() } else { format!("\u{1b}[{colour}m{text}\u{1b}[0m") }
+}
+
+/// Text that stands back, where that is wanted.
+pub(super) fn dim(text: &str) -> String {
+    coloured(DIM, text)
+}
+
+/// A bar across the screen, where that is wanted.
+pub(super) fn reversed(text: &str) -> String {
+    coloured(7, text)
+}
+
+/// As wide as the terminal is that standard output is; elsewhere as it is.
+pub(super) fn fitted(text: &str) -> String {
+    if !io::stdout().is_terminal() {
+        return text.to_owned();
+    }
+    size().map_or_else(|| text.to_owned(), |(width, _)| wrapped(text, width))
+}
+
+/// A line on standard error: an error, a note. Broken between words on a terminal.
+pub(super) fn tell(text: &str) {
+    super::progress::erase();
+    let mut error = io::stderr().lock();
+    let width = terminal_size::terminal_size_of(&error).map(|(width, _)| usize::from(width.0));
+    let text = match width.filter(|_| error.is_terminal()) {
+        Some(width) => wrapped(text, width),
+        None => format!("{text}\n"),
+    };
+    // Nothing can be done about a closed terminal.
+    drop(error.write_all(text.as_bytes()));
+}
+
+/// Tells something on standard error.
+macro_rules! say {
+    ($($what:tt)*) => { crate::cli::style::tell(&format!($($what)*)) };
+}
+pub(super) use say;
+
+/// Columns that a text takes: escape sequences take none, some letters take two.
+pub(super) fn columns(text: &str) -> usize {
     let (mut count, mut is_escape) = (0, false);
     for letter in text.chars() {
         match (is_escape, letter) {
             (false, '\u{1b}') => is_escape = true,
             (true, 'm') => is_escape = false,
             (true, _) => {}
-            (false, _) => count += 1,
+            (false, _) => count += letter.width().unwrap_or(0),
         }
     }
     count
+}
+
+/// Without escape sequences of colours.
+pub(super) fn colourless(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out += part.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    out
+}
+
+/// The front of a text, no wider than `width`; without escape sequences in it.
+pub(super) fn cut(text: &str, width: usize) -> &str {
+    let mut used = 0;
+    let end = text.char_indices().find(|(_, letter)| {
+        used += letter.width().unwrap_or(0);
+        used > width
+    });
+    text.get(..end.map_or(text.len(), |(at, _)| at)).unwrap_or_default()
 }
 
 /// Indents deeper than this are not kept on the lines that follow.
@@ -74,8 +141,10 @@ fn wrap(out: &mut String, line: &str, width: usize) {
         let rest = line.get(at..).unwrap_or_default();
         at + rest.len() - rest.trim_start().len()
     });
-    let indent = if label <= INDENT_MAX { label } else { 0 };
-    let (head, rest) = line.split_at_checked(indent).unwrap_or(("", line));
+    let (head, rest) = line.split_at_checked(label).unwrap_or(("", line));
+    let indent = columns(head);
+    let (head, rest, indent) =
+        if indent <= INDENT_MAX { (head, rest, indent) } else { ("", line, 0) };
     let mut used = columns(head);
     out.push_str(head);
     for (at, word) in rest.split(' ').enumerate() {
@@ -122,6 +191,9 @@ mod tests {
         assert_eq!(wrapped(&red, 40), red, "what is not seen takes no columns");
         let word = format!("{}\n", "x".repeat(90));
         assert_eq!(wrapped(&word, 40), word, "a word is never broken");
+        let wide = "名前 は 商品 の 表 です 今 は ここ に\n";
+        assert!(wrapped(wide, 20).lines().all(|line| columns(line) <= 20), "{}", wrapped(wide, 20));
+        assert_eq!((cut("名前です", 5), cut("abc", 5)), ("名前", "abc"));
     }
 
     #[test]

@@ -1,23 +1,27 @@
 //! `tail`: changes to standard output as they happen, without a sink and without a checkpoint.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use clap::{ArgMatches, Command};
 
 use super::lines::{self, Printer};
+use super::progress::{Progress, Unit};
+use super::style::say;
 use super::{Exit, flags, logs, run};
 use crate::app::plan::Plan;
 use crate::decode::{Agreement, Answer, Config, Decoder, Fault, Unseen};
 use crate::encode::formats::FormatOptions;
 use crate::filter::Filter;
+use crate::platform::wall_us;
 use crate::source::{self, Columns, Liveness, Replica, resume};
 
 const LONG_ABOUT: &str = "\
-Prints one JSON document a line for each change and statement, from source.start (default:
-now) until SIGINT.
+Prints each change and statement, from source.start (default: now) until SIGINT: one JSON
+document a line, or on a terminal the transactions with their rows, for people.
 
-Example:
+Examples:
   binpulse tail --config binpulse.toml --filter-tables shop.orders
+  binpulse tail --config binpulse.toml --json | jq .after
   binpulse tail --config binpulse.toml --format debezium
 
 Nothing is published and nothing is saved. It connects as a replica of its own, so it can
@@ -27,10 +31,11 @@ run beside the service of the same stream.";
 pub(super) fn command() -> Command {
     let command = flags::with_settings(
         Command::new("tail")
-            .about("Print changes as they happen, as JSON lines")
+            .about("Print changes as they happen, as JSON lines where it is no terminal")
             .long_about(LONG_ABOUT),
         flags::Reads::Only(&["stream.", "source.", "filter.", "decode.", "formats.", "log."]),
     );
+    let command = flags::with_json(command, "One JSON document a line, on a terminal too");
     flags::with_format(command, true)
 }
 
@@ -73,15 +78,18 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     if let Err(exit) = logs(&values) {
         return exit;
     }
+    let is_for_people = io::stdout().is_terminal()
+        && !matches.get_flag("json")
+        && format == FormatOptions::Binpulse;
     run::to_the_end(async |stop| {
         tokio::select! {
             () = stop.cancelled() => Exit::Done,
-            exit = Box::pin(print(plan, format)) => exit,
+            exit = Box::pin(print(plan, format, is_for_people)) => exit,
         }
     })
 }
 
-async fn print(mut plan: Plan, format: FormatOptions) -> Exit {
+async fn print(mut plan: Plan, format: FormatOptions, is_for_people: bool) -> Exit {
     let stream = plan.stream.clone();
     plan.name_apart("tail");
     let dialled = async {
@@ -94,7 +102,7 @@ async fn print(mut plan: Plan, format: FormatOptions) -> Exit {
     let (mut replica, mut columns, resolved) = match dialled.await {
         Ok(dialled) => dialled,
         Err(error) => {
-            eprintln!("binpulse: source: {error}; {}", error.remedy());
+            say!("binpulse: source: {error}; {}", error.remedy());
             return after(&error);
         }
     };
@@ -110,16 +118,18 @@ async fn print(mut plan: Plan, format: FormatOptions) -> Exit {
     });
     decoder.start_at(resolved.start.place());
     plan.filter.names = resolved.facts.name_case();
-    let mut printer = Printer::new(io::stdout(), Filter::new(plan.filter), format, &stream);
+    let printer = Printer::new(io::stdout(), Filter::new(plan.filter), format, &stream);
+    let mut printer = if is_for_people { printer.for_people() } else { printer };
+    let mut catching_up = CatchingUp::new();
     loop {
         let event = match replica.next().await {
             Ok(Some(event)) => event,
             Ok(None) => {
-                eprintln!("binpulse: the server ended the stream");
+                say!("binpulse: the server ended the stream");
                 return Exit::Unavailable;
             }
             Err(error) => {
-                eprintln!("binpulse: source: {error}; {}", error.remedy());
+                say!("binpulse: source: {error}; {}", error.remedy());
                 return after(&error);
             }
         };
@@ -129,11 +139,48 @@ async fn print(mut plan: Plan, format: FormatOptions) -> Exit {
             Ok(()) => {}
             Err(Error::Lines(error)) if error.is_closed_pipe() => return Exit::Done,
             Err(error) => {
-                eprintln!("binpulse: {error}");
+                say!("binpulse: {error}");
                 return error.exit();
             }
         }
+        catching_up.at(printer.newest_commit_us(), wall_us());
         tokio::task::yield_now().await;
+    }
+}
+
+/// Less than this, seconds, is not behind.
+const BEHIND: i64 = 5;
+
+/// Shows how far behind the source it is, until it has caught up.
+struct CatchingUp {
+    progress: Option<Progress>,
+    /// Commit time of the first transaction, microseconds since 1970 UTC.
+    first_us: i64,
+}
+
+impl CatchingUp {
+    fn new() -> Self {
+        // Rows that go by on the same terminal tell enough.
+        let progress = Progress::new(Unit::Log, io::stdout().is_terminal());
+        Self { progress: Some(progress).filter(Progress::is_wanted), first_us: 0 }
+    }
+
+    fn at(&mut self, newest_us: i64, now_us: i64) {
+        if newest_us == 0 {
+            return;
+        }
+        if self.first_us == 0 {
+            self.first_us = newest_us;
+        }
+        let seconds = |to: i64| to.saturating_sub(self.first_us) / 1_000_000;
+        let (done, all) = (seconds(newest_us), seconds(now_us));
+        if all - done < BEHIND {
+            self.progress = None;
+        }
+        if let Some(progress) = &mut self.progress {
+            let [done, all] = [done, all].map(|it| u64::try_from(it).unwrap_or(0));
+            progress.at("Catching up", done, Some(all), "");
+        }
     }
 }
 

@@ -2,36 +2,85 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::fmt::Write as _;
 
 use super::snapshot::picture;
 use super::style::{GREEN, RED, YELLOW, bold, plain};
 use crate::telemetry::duration;
 use crate::telemetry::words::{Indicator, NoticeKind, Role, StationKey};
 
-/// The verdict with its evidence.
-pub(super) fn verdict(status: &Value) -> String {
+/// Why writing to a string can't fail.
+const FITS: &str = "a string has room";
+
+/// The verdict with its evidence, as of `now_us`.
+pub(super) fn verdict(status: &Value, now_us: i64) -> String {
+    [&title(status, now_us), &evidence(status), &next_step(status), &account(status)]
+        .map(String::as_str)
+        .concat()
+}
+
+/// What is so, and since when.
+fn title(status: &Value, now_us: i64) -> String {
     let (said, verdict) = (&status["conclusion"], &status["verdict"]);
-    let indicator = word(&said["indicator"]);
-    let colour = colour(indicator);
+    let colour = colour(word(&said["indicator"]));
     let label = show(&said["label"]).to_uppercase();
-    let since = seconds(&said["since_seconds"]);
-    let mut lines = vec![
-        format!("{}  for {since}", bold(colour, &format!("{label}  {}", show(&said["state"])))),
-        show(&verdict["sentence"]),
-    ];
-    if said["is_frozen"] == true {
-        lines[1] = show(&said["evidence"]);
+    let head = bold(colour, &format!("{label}  {}", show(&said["state"])));
+    let sentence = if said["is_frozen"] == true { &said["evidence"] } else { &verdict["sentence"] };
+    format!("{head}  for {}\n{}\n", since(&said["since_seconds"], now_us), show(sentence))
+}
+
+/// How long it lasts, with the date where a day has passed.
+fn since(age: &Value, now_us: i64) -> String {
+    const DAY: f64 = 86_400.0;
+    let lasts = seconds(age);
+    let Some(age) = age.as_f64().filter(|age| (DAY..1e9).contains(age)) else { return lasts };
+    #[expect(clippy::cast_possible_truncation, reason = "an age, below")]
+    let began_us = now_us - (age * 1e6) as i64;
+    let began = chrono::DateTime::from_timestamp_micros(began_us).unwrap_or_default();
+    format!("{lasts}, since {}", began.format("%Y-%m-%d %H:%M UTC"))
+}
+
+/// Further facts.
+fn evidence(status: &Value) -> String {
+    let facts = status["verdict"]["facts"].as_array().into_iter().flatten();
+    let lines: Vec<_> = facts.map(|fact| format!("  - {}\n", show(fact))).collect();
+    lines.concat()
+}
+
+/// What to do, where there is something to do.
+fn next_step(status: &Value) -> String {
+    let said = &status["conclusion"];
+    if word(&said["indicator"]) == Some(Indicator::Works) {
+        return String::new();
     }
-    let facts = verdict["facts"].as_array().into_iter().flatten();
-    lines.extend(facts.map(|fact| format!("  - {}", show(fact))));
-    if indicator != Some(Indicator::Works) {
-        lines.push(format!("next: {}", show(&said["next_step"])));
-        if let Some(path) = said["runbook"].as_str() {
-            lines.push(format!("runbook: {}{}", url(status), plain(path)));
-        }
+    let mut text = format!("next: {}\n", show(&said["next_step"]));
+    if let Some(path) = said["runbook"].as_str() {
+        // A service of before tells no address.
+        let whole = said["runbook_url"].as_str().map_or_else(|| url(status) + path, str::to_owned);
+        writeln!(text, "runbook: {}", plain(&whole)).expect(FITS);
     }
-    lines.push(certificate(&verdict["certificate"]));
-    lines.join("\n") + "\n"
+    text
+}
+
+/// The quiet certificate.
+fn account(status: &Value) -> String {
+    certificate(&status["verdict"]["certificate"]) + "\n"
+}
+
+/// What always stays in sight: what is so, what to do, and where it is broken.
+pub(super) fn pinned(status: &Value, now_us: i64) -> String {
+    let line = line(&status["conclusion"]);
+    [&title(status, now_us), &next_step(status), &line, "\n"].map(|part| part as &str).concat()
+}
+
+/// What can be scrolled, up to the consumers: what helps now stands first.
+pub(super) fn details(status: &Value) -> String {
+    [evidence(status), notices(status), next(status), "\n".to_owned(), figures(status)].concat()
+}
+
+/// What can be scrolled behind the consumers.
+pub(super) fn rest(status: &Value, now_us: i64) -> String {
+    ["\n".to_owned(), account(status), snapshot(status, now_us)].concat()
 }
 
 /// Notices that are told in full; of the others the headline.
@@ -42,7 +91,16 @@ const CONSUMERS_MAX: usize = 10;
 
 /// Everything at once, as of `now_us`. `only`: consumers and paths whose name has it, one by one.
 pub(super) fn status(status: &Value, now_us: i64, only: Option<&str>) -> String {
-    let mut text = [&verdict(status), "\n", &line(&status["conclusion"]), "\n\n"].concat();
+    let mut text = [&verdict(status, now_us), "\n", &line(&status["conclusion"]), "\n\n"].concat();
+    text += &notices(status);
+    text += &figures(status);
+    text += &consumers(status, only);
+    text + &snapshot(status, now_us)
+}
+
+/// What else needs attention.
+fn notices(status: &Value) -> String {
+    let mut text = String::new();
     let notices = status["conclusion"]["notices"].as_array().map(Vec::as_slice).unwrap_or_default();
     for (at, notice) in notices.iter().enumerate() {
         let kind = show(&notice["kind"]).to_uppercase();
@@ -56,12 +114,15 @@ pub(super) fn status(status: &Value, now_us: i64, only: Option<&str>) -> String 
         }
         text += "\n";
     }
-    text += &figures(status);
-    text += &consumers(status, only);
-    if let Ok(Some(of)) = serde_json::from_value(status["snapshot"].clone()) {
-        text += &["\n", &picture::lines(&of, now_us).join("\n"), "\n"].concat();
-    }
     text
+}
+
+/// The snapshot, if there is one.
+fn snapshot(status: &Value, now_us: i64) -> String {
+    match serde_json::from_value(status["snapshot"].clone()) {
+        Ok(Some(of)) => ["\n", &picture::lines(&of, now_us).join("\n"), "\n"].concat(),
+        Ok(None) | Err(_) => String::new(),
+    }
 }
 
 /// What goes with the next step: what to check, commands, links. Lines that are to be copied are whole.
@@ -95,7 +156,7 @@ pub(super) fn word<T: DeserializeOwned>(value: &Value) -> Option<T> {
     serde_json::from_value(value.clone()).ok()
 }
 
-fn colour(indicator: Option<Indicator>) -> u8 {
+pub(super) fn colour(indicator: Option<Indicator>) -> u8 {
     match indicator {
         Some(Indicator::Works) => GREEN,
         Some(Indicator::Broken) => RED,
@@ -347,7 +408,7 @@ fn url(status: &Value) -> String {
 }
 
 /// A string member as it is, anything else as JSON; `-` for null.
-fn show(value: &Value) -> String {
+pub(super) fn show(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => plain(text),
@@ -357,7 +418,7 @@ fn show(value: &Value) -> String {
     }
 }
 
-fn seconds(value: &Value) -> String {
+pub(super) fn seconds(value: &Value) -> String {
     value.as_f64().map_or_else(|| "-".to_owned(), duration)
 }
 

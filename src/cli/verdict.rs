@@ -1,13 +1,14 @@
 //! `verdict` and `status`: what the running service says of itself, in a terminal.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::Value;
 
 use super::service::Service;
-use super::{Exit, flags, style, terminal};
+use super::style::{fitted, say};
+use super::{Exit, flags, style, terminal, watch};
+use crate::platform::wall_us;
 use crate::telemetry::words::Grade;
 
 const LONG_ABOUT: &str = "\
@@ -30,10 +31,10 @@ Examples:
   binpulse status --watch
   binpulse status --history
 
-Exits 2 when the service does not answer.";
+With --watch the verdict stays in sight, and the rest can be scrolled (arrows, PgUp, PgDn), the
+consumers sorted (s, r), taken apart (e) and searched (/). ? lists the keys.
 
-/// Between two looks of `status --watch`.
-const REFRESH: Duration = Duration::from_secs(1);
+Exits 2 when the service does not answer.";
 
 /// The command `verdict`.
 pub(super) fn command() -> Command {
@@ -52,7 +53,7 @@ pub(super) fn status_command() -> Command {
             Arg::new("watch")
                 .long("watch")
                 .action(ArgAction::SetTrue)
-                .help("Refresh each second until Ctrl-C"),
+                .help("Refresh each second until q or Ctrl-C; ? lists the keys"),
         )
         .arg(
             Arg::new("history")
@@ -76,7 +77,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let verdict = &status["verdict"];
     let is_terminal = io::stdout().is_terminal();
     let text = if is_terminal {
-        fitted(&terminal::verdict(&status)) + &terminal::next(&status)
+        fitted(&terminal::verdict(&status, wall_us())) + &terminal::next(&status)
     } else {
         format!("{verdict}\n")
     };
@@ -102,12 +103,12 @@ pub(super) fn status(matches: &ArgMatches) -> Exit {
         return history(&service);
     }
     if matches.get_flag("watch") {
-        return watch(&service, only);
+        return watch::watch(service, only);
     }
     let is_terminal = io::stdout().is_terminal();
     match if is_terminal { ask_all(&service) } else { ask(&service) } {
         Ok(status) if is_terminal => {
-            let text = terminal::status(&status, crate::platform::wall_us(), only);
+            let text = terminal::status(&status, wall_us(), only);
             print(&(fitted(&text) + &terminal::next(&status)))
         }
         Ok(status) => print(&format!("{status}\n")),
@@ -124,58 +125,11 @@ fn history(service: &Service) -> Exit {
     }
 }
 
-/// Continues also while nobody answers, and says so: an old picture is never left to stand.
-fn watch(service: &Service, only: Option<&str>) -> Exit {
-    let is_terminal = io::stdout().is_terminal();
-    let is_screen = is_terminal && !style::is_dumb();
-    let mut last: Option<(Value, Instant)> = None;
-    if is_screen {
-        print("\u{1b}[2J");
-    }
-    loop {
-        let asked = Instant::now();
-        let text = match if is_terminal { ask_all(service) } else { ask(service) } {
-            Ok(status) => {
-                let text = if is_terminal {
-                    terminal::status(&status, crate::platform::wall_us(), only)
-                } else {
-                    format!("{status}\n")
-                };
-                last = Some((status, asked));
-                text
-            }
-            Err(error) if is_terminal => {
-                let last = last.as_ref().map(|(said, at)| (said, at.elapsed().as_secs_f64()));
-                terminal::silence(&error, last)
-            }
-            Err(error) => {
-                complain(error);
-                String::new()
-            }
-        };
-        let written = match (is_screen, is_terminal) {
-            (true, _) => print(&over(&text)),
-            // One picture after the other, where a terminal can't write over the last.
-            (false, true) => print(&[fitted(&text), "\n".to_owned()].concat()),
-            (false, false) => print(&text),
-        };
-        if written != Exit::Done {
-            return Exit::Done;
-        }
-        std::thread::sleep(REFRESH.saturating_sub(asked.elapsed()));
-    }
-}
-
 /// Written over the last picture, line by line, so that nothing flickers.
 pub(super) fn over(text: &str) -> String {
     let (width, height) = style::size().unwrap_or((usize::MAX, usize::MAX));
     let text = style::clipped(&style::wrapped(text, width), height);
     format!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
-}
-
-/// As wide as the terminal is.
-fn fitted(text: &str) -> String {
-    style::size().map_or_else(|| text.to_owned(), |(width, _)| style::wrapped(text, width))
 }
 
 /// Whom to ask.
@@ -192,7 +146,7 @@ pub(super) fn ask(service: &Service) -> Result<Value, String> {
 }
 
 /// With what the service remembers of the last time, as `recent`: rates, and how late it is.
-fn ask_all(service: &Service) -> Result<Value, String> {
+pub(super) fn ask_all(service: &Service) -> Result<Value, String> {
     let mut status = ask(service)?;
     // An older service has none.
     status["recent"] = ask_for(service, "/history").unwrap_or_default();
@@ -207,8 +161,8 @@ fn ask_for(service: &Service, path: &str) -> Result<Value, String> {
         .map_err(|error| format!("{}{path} is no JSON: {error}", service.address()))
 }
 
-fn complain(error: impl std::fmt::Display) -> Exit {
-    eprintln!("binpulse: {error}");
+pub(super) fn complain(error: impl std::fmt::Display) -> Exit {
+    say!("binpulse: {error}");
     Exit::Unknown
 }
 

@@ -57,6 +57,8 @@ pub fn topics(path: &Path) -> Result<Vec<String>, quarantine::Error> {
 /// attributes, groups and deduplication ids that they had, and removes those that are accepted. Its
 /// sink must continue after a refusal. Blocks while it writes the file.
 ///
+/// `tell` learns how many were accepted or refused so far.
+///
 /// A crash may leave accepted messages in the file: they are sent again the next time, and consumers
 /// know them by their numbers.
 pub async fn redrive(
@@ -64,13 +66,14 @@ pub async fn redrive(
     quarantine: &mut Quarantine,
     sns: Sns,
     stop: &CancellationToken,
+    tell: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Report, Error> {
     let (feed, intake) = intake(ROOM_BYTES);
     let (sender, mut settlements) = mpsc::channel(SETTLEMENTS_MAX);
     let sink_stop = CancellationToken::new();
     let mut sink = tokio::spawn(sns.run(intake, sender, sink_stop.clone()));
     let mut rounds = Rounds::default();
-    let mut report = Report::default();
+    let (mut report, mut settled) = (Report::default(), 0);
     while !report.interrupted {
         let messages = rounds.next(path, &mut report)?;
         if messages.is_empty() {
@@ -103,6 +106,8 @@ pub async fn redrive(
                 None => break,
             }
             left -= 1;
+            settled += 1;
+            tell(settled);
         }
         if !accepted.is_empty() {
             quarantine.retain(|number| !accepted.contains(&number))?;
@@ -246,7 +251,7 @@ mod tests {
             let retry_first = Duration::from_millis(1);
             let config = Config { on_refusal, retry_first, ..Config::default() };
             let sns = Sns::open(config, &shared, &[Arc::from(TOPIC)]).await.expect("it answers");
-            redrive(&self.path, &mut self.open(), sns, stop).await
+            redrive(&self.path, &mut self.open(), sns, stop, &mut |_| {}).await
         }
     }
 

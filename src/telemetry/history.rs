@@ -56,6 +56,9 @@ pub struct Change {
     pub evidence: String,
     /// What was to be done.
     pub next_step: String,
+    /// Path of the runbook on this server, if one went with it. Files of before have none.
+    #[serde(default)]
+    pub runbook: Option<String>,
     /// Further facts.
     pub facts: Vec<String>,
     /// Conditions that were needed and did not hold, or were not known.
@@ -295,6 +298,7 @@ impl Change {
             headline: clipped(&said.headline),
             evidence: clipped(&said.evidence),
             next_step: clipped(&said.next_step),
+            runbook: said.runbook.clone(),
             facts: verdict.facts.iter().take(EVIDENCE_MAX).map(|fact| clipped(fact)).collect(),
             conditions: unmet
                 .take(EVIDENCE_MAX)

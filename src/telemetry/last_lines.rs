@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
@@ -18,6 +18,15 @@ const BYTES_MAX: usize = 256 * 1024;
 const LINE_BYTES_MAX: usize = 4 * 1024;
 
 static KEPT: Mutex<LastLines> = Mutex::new(LastLines::new());
+
+/// What makes room for a line on a terminal.
+static BEFORE_LINE: OnceLock<fn()> = OnceLock::new();
+
+/// Calls this before each line that is written.
+pub(super) fn before_each_line(make_room: fn()) {
+    // One for the process, as the log is.
+    let _is_first = BEFORE_LINE.set(make_room);
+}
 
 /// The lines that were written last, the oldest first.
 pub(super) fn text() -> String {
@@ -54,6 +63,9 @@ impl Write for EventWriter {
         if self.is_kept {
             let text = String::from_utf8_lossy(bytes);
             KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(&text);
+        }
+        if let Some(make_room) = BEFORE_LINE.get() {
+            make_room();
         }
         io::stderr().write_all(bytes)
     }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{self as events, JsonFields};
 
-use super::last_lines::KeepingWriter;
+use super::last_lines::{self, KeepingWriter};
 use super::repeats::Repeats;
 
 /// Level when nobody asks for another. The libraries' own chatter stays out.
@@ -45,6 +45,11 @@ fn filter(level: Option<&str>) -> EnvFilter {
     EnvFilter::new(level.unwrap_or(FILTER_DEFAULT))
 }
 
+/// Calls this before each line of the log, to take away what stands in its place on a terminal.
+pub fn before_each_line(make_room: fn()) {
+    last_lines::before_each_line(make_room);
+}
+
 /// Starts logging, at `level` where one is given: what the libraries log too.
 pub fn init(level: Option<&str>, format: Format) -> Result<(), Error> {
     let terminal = io::stderr().is_terminal();
@@ -67,7 +72,8 @@ pub fn init(level: Option<&str>, format: Format) -> Result<(), Error> {
         (builder.try_init(), keep(move |filter| handle.reload(filter)))
     } else {
         // https://no-color.org: present and not empty, whatever its value.
-        let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colourless = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         let builder = builder.with_ansi(terminal && !colourless);
         let builder = builder.event_format(Repeats::new(events::format()));
         let builder = builder.with_filter_reloading();

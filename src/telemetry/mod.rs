@@ -30,5 +30,6 @@ pub use http::{Handler, Http, StatusSource};
 pub use loops::{LoopTicker, Loops};
 pub use metrics::Metrics;
 pub use readiness::Readiness;
+pub(crate) use runbooks::told;
 pub use status::Status;
 pub use table_rows::{TableRate, TableRates, TableRows};

@@ -274,6 +274,8 @@ pub struct Verdict {
     pub next_step: String,
     /// Path of the runbook that goes with the state, on this server; absent when there is nothing to do.
     pub runbook: Option<String>,
+    /// The whole address of that runbook.
+    pub runbook_url: Option<String>,
     /// The newest quiet certificate.
     pub certificate: Option<Certificate>,
     /// Transactions that the source has and the stream did not bring, since the start: loss.

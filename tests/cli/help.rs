@@ -125,9 +125,11 @@ fn each_command_has_a_manual_page() {
     for command in commands() {
         let page = typed(&["man", &command]);
         assert_eq!((page.code, page.error.as_str()), (Some(0), ""), "{command}");
-        assert!(page.out.contains(&format!(".TH binpulse-{command} 1")), "{command}: {}", page.out);
+        let title = format!(".TH \"BINPULSE\\-{}\" 1", command.to_uppercase());
+        assert!(page.out.contains(&title), "{command}: {}", page.out);
     }
-    assert!(typed(&["man", "relay", "redrive"]).out.contains(".TH binpulse-relay-redrive 1"));
+    let below = typed(&["man", "relay", "redrive"]).out;
+    assert!(below.contains(".TH \"BINPULSE\\-RELAY\\-REDRIVE\" 1"), "{below}");
     let found = typed(&["man", "nosuch"]);
     assert_eq!((found.code, found.out.as_str()), (Some(64), ""), "{found:?}");
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,10 +1,14 @@
 //! The binary as a person meets it: what is typed, what comes out, how it ends. No server is needed.
 
 mod bundle;
+mod completions;
 mod configuration;
 mod decode;
 mod help;
 mod listen;
+#[allow(dead_code, reason = "other tests look at more of it")]
+#[path = "../support/terminal.rs"]
+mod on_terminal;
 mod send;
 mod snapshot;
 mod standing;

@@ -15,16 +15,18 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::aws::Endpoint;
 use crate::bed::{Bed, SOON, binary, command};
 use crate::echo;
+use crate::relay::{Webhook, relay};
 use crate::start::start_with;
 use crate::suite::{Outcome, tests};
 use crate::takeover::is_healthy;
 
 tests! {
     every_query_of_the_dashboards_finds_both_streams_and_names_them on [Mysql97];
+    every_query_of_the_relay_dashboard_finds_both_routes_and_names_them on [Mysql97];
 }
 
 /// Two scrapes a second, so that a rate has samples soon.
-const CONFIG: &str = "global: {scrape_interval: 500ms}\nscrape_configs:\n";
+const CONFIG: &str = "global: {scrape_interval: 500ms, evaluation_interval: 500ms}\n";
 
 /// A Prometheus of our own.
 struct Prometheus {
@@ -36,7 +38,8 @@ struct Prometheus {
 impl Prometheus {
     fn start(jobs: &[(&str, &[&str])]) -> Result<Self, Error> {
         let folder = Folder::create()?;
-        let mut config = CONFIG.to_owned();
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts/rules/binpulse.rules.yml");
+        let mut config = format!("{CONFIG}rule_files: ['{}']\nscrape_configs:\n", rules.display());
         for (job, targets) in jobs {
             writeln!(config, "- job_name: {job}\n  static_configs: [{{targets: {targets:?}}}]")
                 .expect("it fits");
@@ -79,17 +82,18 @@ impl Prometheus {
         Ok(series.iter().map(one).collect())
     }
 
-    /// Waits until an expression finds these streams, and returns what it gives.
+    /// Waits until an expression finds these values of a label, and returns what it gives.
     async fn until_it_finds(
         &mut self,
         expression: &str,
+        label: &str,
         streams: &[&str],
     ) -> Result<Vec<(Value, f64)>, Error> {
         let give_up = Instant::now() + SOON;
         loop {
             let found = self.ask(expression).await?;
             let named: BTreeSet<_> =
-                found.iter().filter_map(|(labels, _)| labels["stream"].as_str()).collect();
+                found.iter().filter_map(|(labels, _)| labels[label].as_str()).collect();
             if streams.iter().all(|stream| named.contains(stream)) {
                 return Ok(found);
             }
@@ -207,7 +211,8 @@ async fn every_query_of_the_dashboards_finds_both_streams_and_names_them(bed: Be
         Prometheus::start(&[("binpulse", &targets), ("binpulse-probe", &[probe.address()])])?;
     for dashboard in ["binpulse-fleet", "binpulse-stream"] {
         for (title, expression, legend) in queries(dashboard) {
-            let found = prometheus.until_it_finds(&expression, found_in(&expression)).await?;
+            let found =
+                prometheus.until_it_finds(&expression, "stream", found_in(&expression)).await?;
             for (labels, value) in &found {
                 let stream = labels["stream"].as_str().unwrap_or_default();
                 assert!(["alpha", "beta"].contains(&stream), "{title}: {labels} of {expression}");
@@ -221,9 +226,7 @@ async fn every_query_of_the_dashboards_finds_both_streams_and_names_them(bed: Be
             assert!(is_table || legend.starts_with("{{stream}}"), "{title}: {legend}");
         }
     }
-    for (_, expression, _) in queries("binpulse-relay") {
-        prometheus.ask(&expression).await?;
-    }
+    every_metric_is_known();
 
     // Then the broken one is the worst of the fleet, with its place; and one that is gone is worse
     let fleet = queries("binpulse-fleet");
@@ -243,6 +246,90 @@ async fn every_query_of_the_dashboards_finds_both_streams_and_names_them(bed: Be
     }
     probe.kill().await?;
     assert_eq!(alpha.stop().await?, Some(0));
+    Ok(())
+}
+
+/// What a query finds nothing of now is asked for by its right name all the same: that of the reference,
+/// which is made from the code.
+fn every_metric_is_known() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/metrics.md");
+    let reference = fs::read_to_string(path).expect("the reference");
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    for (title, expression, _) in
+        ["binpulse-fleet", "binpulse-stream", "binpulse-relay"].map(queries).concat()
+    {
+        let names = expression.split(|letter| !is_part(letter));
+        for name in names.filter(|name| name.starts_with("binpulse_")) {
+            let family = name.trim_end_matches("_bucket");
+            let is_known = reference.contains(&format!("`{family}`"));
+            assert!(is_known, "{title}: there is no {name}");
+        }
+    }
+}
+
+async fn every_query_of_the_relay_dashboard_finds_both_routes_and_names_them(bed: Bed) -> Outcome {
+    // Given a relay whose webhook takes all, and one whose webhook is down
+    let mysqld = bed.mysqld(Options::default()).await?;
+    prepare(&mysqld, binary()).await?;
+    let endpoint = echo::endpoint().await;
+    let aws = Aws::at(&endpoint.url());
+    let topic = aws.create_topic("changes").await?;
+    let [north, south] = [
+        aws.subscribe_queue(&topic, "north", &["change", "canary"]).await?,
+        aws.subscribe_queue(&topic, "south", &["change", "canary"]).await?,
+    ];
+    let (works, down) = (Webhook::start().await?, free_port());
+    let (url, port) = (format!("http://127.0.0.1:{down}/hook"), down.to_string());
+    let at = endpoint.url();
+    let common = [("relay.canaries", "true"), ("sns.endpoint_url", at.as_str())];
+    let to_down = [("relay.to.url", url.as_str()), ("relay.egress.ports", port.as_str())];
+    let folders = (Folder::create()?, Folder::create()?);
+    let named = |name, more: &[_]| [&common[..], &[("relay.name", name)], more].concat();
+    let mut relays = [
+        relay(&folders.0, &north, &works, &named("north", &[]))?,
+        relay(&folders.1, &south, &works, &named("south", &to_down))?,
+    ];
+    let echo = aws.subscribe_queue(&topic, "billing", &["canary"]).await?;
+    let settings = echo::settings(&mysqld, &endpoint, &topic, format!("billing={echo}"));
+    let mut streamer = Streamer::start(command("run", settings))?;
+    streamer.until("a healthy verdict", SOON, is_healthy).await?;
+    mysqld.execute(&["CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)"]).await?;
+    mysqld.execute(&["INSERT INTO d.t VALUES (1), (2), (3)"]).await?;
+
+    // When a Prometheus scrapes both
+    let targets: Vec<_> = relays.iter().map(|one| one.address().to_owned()).collect();
+    let targets: Vec<_> = targets.iter().map(String::as_str).collect();
+    let mut prometheus = Prometheus::start(&[("binpulse-relay", &targets)])?;
+    for (title, expression, legend) in queries("binpulse-relay") {
+        // Rows and canaries arrive at one of them only.
+        let arrives = ["delivery_seconds", "canary_age"].iter().any(|it| expression.contains(it));
+        let routes: &[&str] = if arrives { &["north"] } else { &["north", "south"] };
+        let found = prometheus.until_it_finds(&expression, "route", routes).await?;
+        for (labels, value) in &found {
+            for label in legend.split("{{").skip(1).filter_map(|it| it.split("}}").next()) {
+                let value = labels[label].as_str().unwrap_or_default();
+                assert!(!value.is_empty(), "{title}: no {label} in {labels}");
+            }
+            println!("binpulse-relay: {title}: {labels} {value}");
+        }
+    }
+    // Then the one that is down is seen as such
+    let give_up = Instant::now() + SOON;
+    loop {
+        let found = prometheus.ask("max by (route) (binpulse_relay_lag_rows)").await?;
+        let of = |route: &str| {
+            found.iter().find(|(labels, _)| labels["route"] == route).map(|(_, value)| *value)
+        };
+        if of("north") == Some(0.0) && of("south") == Some(3.0) {
+            break;
+        }
+        assert!(Instant::now() < give_up, "{found:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    for one in &mut relays {
+        one.kill().await?;
+    }
+    assert_eq!(streamer.stop().await?, Some(0));
     Ok(())
 }
 

@@ -177,8 +177,7 @@ async fn on_a_terminal_until(
     assert_eq!(status.code(), Some(0), "{}", demo.output());
     let output = demo.output();
     assert!(output.contains("/metrics") && output.contains("in a browser"), "{output}");
-    let summary = demo.last_line()?;
-    assert_eq!(summary["rows_written"], summary["changes_received"]);
+    assert!(output.contains("received: each row was received once."), "{output}");
     demo.until_nothing_is_left().await?;
     Ok(demo)
 }

@@ -8,6 +8,9 @@ mod aws;
 #[path = "../support/dice.rs"]
 #[allow(dead_code, reason = "the soak uses more of it")]
 mod dice;
+#[allow(dead_code, reason = "other tests look at more of it")]
+#[path = "../support/terminal.rs"]
+mod on_terminal;
 #[path = "../../crates/relay/tests/databases/servers.rs"]
 #[allow(dead_code, reason = "the relay's own tests use more of it")]
 mod private;
@@ -66,6 +69,7 @@ mod start;
 mod statements;
 mod suite;
 mod takeover;
+mod terminal;
 mod types;
 mod wire;
 
@@ -116,6 +120,7 @@ fn main() -> std::process::ExitCode {
         start::tests(),
         agreement::tests(),
         takeover::tests(),
+        terminal::tests(),
         blocked::tests(),
         rebuild::tests(),
         recorded::tests(),

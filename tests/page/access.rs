@@ -17,6 +17,7 @@ crate::tests! {
     landmarks_and_names_are_there_for_screen_readers,
     nothing_scrolls_sideways_at_320_pixels,
     a_dark_scheme_is_dark_and_legible,
+    what_is_printed_is_dark_on_white_and_whole,
     those_who_want_no_motion_get_none,
     the_summary_can_be_copied,
     the_bundle_is_downloaded_by_its_button,
@@ -28,8 +29,9 @@ crate::tests! {
 const LEGIBLE: [&str; 8] =
     ["h1", ".sentence", "#next", ".contact", "dt", "dd", ".station .word", ".station .text"];
 
-/// Contrast of each text with the first opaque ground behind it, by the formula of WCAG 2.
-const CONTRASTS: &str = "
+/// Contrast of each text with the first opaque ground behind it, by the formula of WCAG 2; with what its
+/// own opacity, and that of all around it, leaves of it.
+pub(crate) const CONTRASTS: &str = "
 (selectors) => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = (colour) => {
@@ -44,8 +46,15 @@ const CONTRASTS: &str = "
     }
     return [255, 255, 255];
   };
+  const opacity = (node) => {
+    let left = 1;
+    for (let at = node; at; at = at.parentElement) left *= Number(getComputedStyle(at).opacity);
+    return left;
+  };
+  const over = (above, below, part) => above.slice(0, 3).map((c, at) => c * part + below[at] * (1 - part));
   return selectors.flatMap((selector) => [...document.querySelectorAll(selector)].map((node) => {
-    const [a, b] = [light(rgb(getComputedStyle(node).color)), light(ground(node))];
+    const below = ground(node);
+    const [a, b] = [light(over(rgb(getComputedStyle(node).color), below, opacity(node))), light(below)];
     return [selector + ' ' + node.textContent.slice(0, 20), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
   }));
 }";
@@ -223,16 +232,49 @@ fn a_dark_scheme_is_dark_and_legible(browser: &mut Browser) {
             );
             let is_dark = sum.as_f64().expect("a colour") < 200.0;
             assert_eq!(is_dark, scheme == "dark", "{state} {scheme}");
-            let selectors = json!(LEGIBLE);
-            let contrasts = browser.value(&format!("({CONTRASTS})({selectors})"));
-            for pair in contrasts.as_array().expect("pairs") {
-                let contrast = pair[1].as_f64().expect("a ratio");
-                assert!(contrast >= 4.5, "{scheme} {state} {}: {contrast:.2}", pair[0]);
-            }
+            is_legible(browser, &LEGIBLE, &format!("{scheme} {state}"));
             if scheme == "dark" {
                 picture(browser, &format!("{}-dark", state.name()));
             }
         }
+    }
+}
+
+/// All these texts stand out from what is behind them.
+pub(crate) fn is_legible(browser: &mut Browser, selectors: &[&str], what: &str) {
+    let selectors = json!(selectors);
+    let contrasts = browser.value(&format!("({CONTRASTS})({selectors})"));
+    let contrasts = contrasts.as_array().expect("pairs");
+    assert!(contrasts.len() > 5, "{what}: {contrasts:?}");
+    for pair in contrasts {
+        let contrast = pair[1].as_f64().expect("a ratio");
+        assert!(contrast >= 4.5, "{what} {}: {contrast:.2}", pair[0]);
+    }
+}
+
+fn what_is_printed_is_dark_on_white_and_whole(browser: &mut Browser) {
+    let site = Site::start(status(State::SinkStalled));
+    browser.load(&site.url());
+    shows(browser, State::SinkStalled);
+    for scheme in ["light", "dark"] {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let medium = json!({"media": "print", "features": features});
+        browser.call("Emulation.setEmulatedMedia", medium);
+        // A printer leaves grounds out.
+        browser.value(
+            "document.querySelectorAll('main, main *, body').forEach((node) => \
+             node.style.setProperty('background', 'none', 'important')); 0",
+        );
+        is_legible(browser, &LEGIBLE, &format!("printed, {scheme}"));
+        is_legible(browser, &["td", "th", ".station .label", "#grade", "#since"], scheme);
+        let shown = "getComputedStyle(document.querySelector('#conditions-box'), '::details-content')\
+                     .contentVisibility";
+        assert_eq!(browser.text(shown), "visible", "what is folded is printed too");
+        let buttons = browser.text(
+            "[...document.querySelectorAll('button, nav')].every((one) => \
+             getComputedStyle(one).display === 'none')",
+        );
+        assert_eq!(buttons, "true", "nothing to press");
     }
 }
 

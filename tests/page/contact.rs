@@ -3,9 +3,11 @@
 use binpulse::freshness::verdict::State;
 use binpulse::telemetry::Status;
 
+use crate::access::is_legible;
 use crate::browser::Browser;
+use crate::scale::{many, violations};
 use crate::site::Site;
-use crate::states::status;
+use crate::states::{halted, status};
 use crate::verdicts::{picture, shows};
 
 crate::tests! {
@@ -13,6 +15,7 @@ crate::tests! {
     a_service_that_hangs_is_told_from_one_that_answers,
     a_frozen_verdict_is_no_verdict,
     what_is_no_status_is_no_answer,
+    what_is_no_longer_known_stays_legible,
 }
 
 const LOST: &str = "document.body.dataset.indicator === 'lost'";
@@ -89,4 +92,33 @@ fn what_is_no_status_is_no_answer(browser: &mut Browser) {
     nothing_is_green(browser);
     browser.value("window.fetch = async () => new Response('busy', { status: 500 })");
     browser.wait("document.getElementById('alarm-text').textContent.includes('HTTP 500')");
+}
+
+/// What stands in the part of the page that is no longer known.
+const STALE: [&str; 8] =
+    ["td", "th", "dt", "dd", ".station .label", ".station .text", ".word", ".facts li"];
+
+fn what_is_no_longer_known_stays_legible(browser: &mut Browser) {
+    let site = Site::start(status(State::Quiet));
+    let mut silent = many(State::CanaryLost, 20);
+    silent.findings = vec![binpulse::telemetry::status::Finding::default()];
+    for says in [status(State::Live), silent, status(State::CatchingUp), halted()] {
+        site.say(says.concluded());
+        browser.load(&site.url());
+        browser.wait("document.getElementById('state').textContent !== '-'");
+        site.hang(true);
+        browser.wait(LOST);
+        browser.value("document.getElementById('conditions-box').open = true");
+        for (width, tall) in [(1280, 900), (375, 812)] {
+            browser.size(width, tall);
+            for scheme in ["light", "dark"] {
+                browser.media(&[("prefers-color-scheme", scheme)]);
+                let state = browser.text_of("state");
+                is_legible(browser, &STALE, &format!("{state}, {scheme}"));
+                assert_eq!(violations(browser), "", "{state}, {width} px, {scheme}");
+            }
+        }
+        site.hang(false);
+        browser.size(1280, 900);
+    }
 }

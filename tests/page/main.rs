@@ -15,6 +15,8 @@ mod access;
 mod browser;
 mod contact;
 mod history;
+#[path = "../support/terminal.rs"]
+mod on_terminal;
 mod scale;
 mod site;
 mod states;

@@ -105,12 +105,21 @@ fn axe() -> Option<PathBuf> {
 const VIOLATIONS: &str = "axe.run().then((found) => found.violations.map((one) => \
     one.id + ': ' + one.nodes.map((node) => node.target.join(' ')).join(', ')).join('\\n'))";
 
+/// What axe finds on the page as it is; nothing where there is no axe.
+pub(crate) fn violations(browser: &mut Browser) -> String {
+    let Some(path) = axe() else { return String::new() };
+    let axe = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    browser.value(&format!("{axe}; 0"));
+    // What scrolls becomes a stop of the keyboard with the next frame.
+    browser.value("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)))");
+    browser.text(VIOLATIONS)
+}
+
 fn axe_finds_nothing_in_any_state(browser: &mut Browser) {
-    let Some(path) = axe() else {
+    if axe().is_none() {
         println!("NOT RUN: no axe-core (`make deps`, or {AXE})");
         return;
-    };
-    let axe = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
     let site = Site::start(status(State::Starting));
     let mut all: Vec<(String, Status)> =
         State::ALL.iter().map(|state| (state.to_string(), many(*state, 100))).collect();
@@ -119,17 +128,11 @@ fn axe_finds_nothing_in_any_state(browser: &mut Browser) {
         site.say(says);
         browser.load(&site.url());
         browser.wait("document.getElementById('state').textContent !== '-'");
-        browser.value(&format!("{axe}; 0"));
         for (width, tall) in SIZES {
             browser.size(width, tall);
             for scheme in SCHEMES {
                 browser.media(&[("prefers-color-scheme", scheme)]);
-                // What scrolls becomes a stop of the keyboard with the next frame.
-                browser.value(
-                    "new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)))",
-                );
-                let found = browser.text(VIOLATIONS);
-                assert_eq!(found, "", "{name} at {width} px, {scheme}");
+                assert_eq!(violations(browser), "", "{name} at {width} px, {scheme}");
             }
         }
     }
@@ -207,15 +210,11 @@ fn runbooks_are_legible_on_the_smallest_screen_and_lead_somewhere(browser: &mut 
         assert!(top.contains("SNS accepts messages that do not reach"), "{path}: {top}");
         let wide = "[...document.querySelectorAll('table')].every((one) => one.scrollWidth <= 320)";
         assert_eq!(browser.text(wide), "true", "{path}");
-        if let Some(axe) = axe() {
-            let axe = std::fs::read_to_string(axe).expect("axe-core");
-            browser.value(&format!("{axe}; 0"));
-            for scheme in SCHEMES {
-                browser.media(&[("prefers-color-scheme", scheme)]);
-                assert_eq!(browser.text(VIOLATIONS), "", "{path}, {scheme}");
-            }
-            browser.media(&[("prefers-color-scheme", "light")]);
+        for scheme in SCHEMES {
+            browser.media(&[("prefers-color-scheme", scheme)]);
+            assert_eq!(violations(browser), "", "{path}, {scheme}");
         }
+        browser.media(&[("prefers-color-scheme", "light")]);
         if path == "BinpulseCanaryLost" {
             still(browser, "runbook-narrow");
         }

@@ -102,6 +102,7 @@ fn verdict(state: State) -> Verdict {
         hop: words::hop(state, false, false),
         next_step: words::next_step(state, reason.as_ref(), false).into_owned(),
         runbook: words::alert(state, reason.as_ref()).map(|alert| format!("/runbooks/{alert}")),
+        runbook_url: None,
         certificate: (state != State::Starting).then(certificate),
         unaccounted_transactions: 0,
         conditions: shown.collect(),

@@ -1,21 +1,22 @@
-//! `binpulse status --watch` in a real terminal (tmux), of the same statuses as the page.
+//! Commands in a real terminal (tmux): `status --watch` of the same statuses as the page, what colours it
+//! gets, and how far a long command is.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use binpulse::freshness::verdict::State;
 use libtest_mimic::Trial;
 
+use crate::on_terminal::Terminal;
 use crate::scale::many;
 use crate::site::Site;
-use crate::states::status;
+use crate::states::{halted, status};
 
-/// Longest wait for something on the screen.
-const DEADLINE: Duration = Duration::from_secs(30);
+const SIZES: [(u32, u32); 2] = [(80, 24), (120, 40)];
+const PROGRAM: &str = env!("CARGO_BIN_EXE_binpulse");
 
 /// Tests that need tmux, or why there are none.
 pub(crate) fn trials() -> Vec<Trial> {
-    let is_there = Command::new("tmux").arg("-V").output().is_ok();
+    let is_there = Terminal::is_there();
     let test = |name: &str, body: fn()| {
         let run = move || {
             body();
@@ -28,89 +29,43 @@ pub(crate) fn trials() -> Vec<Trial> {
         }
     };
     vec![
-        test(
-            "the_verdict_stays_on_a_small_screen_and_no_line_is_cut",
-            the_verdict_stays_on_a_small_screen_and_no_line_is_cut,
-        ),
+        test("the_verdict_stays_on_a_small_screen", the_verdict_stays_on_a_small_screen),
+        test("every_state_fits_the_screen", every_state_fits_the_screen),
+        test("keys_scroll_sort_and_search", keys_scroll_sort_and_search),
+        test("an_end_leaves_the_terminal_as_it_was", an_end_leaves_the_terminal_as_it_was),
         test("no_colour_is_shown_where_none_is_wanted", no_colour_is_shown_where_none_is_wanted),
+        test("how_far_it_is_stands_on_a_terminal_only", how_far_it_is_stands_on_a_terminal_only),
     ]
 }
 
-/// A terminal of this size, which ends with this value.
-struct Terminal {
-    server: String,
+fn watch(name: &str, of: (u32, u32), environment: &str, site: &Site) -> Terminal {
+    let url = site.url();
+    let listen = url.trim_start_matches("http://").trim_end_matches('/');
+    let line = format!("{PROGRAM} status --watch --http-listen {listen}");
+    Terminal::start(name, of, environment, &line)
 }
 
-impl Terminal {
-    fn start(name: &str, width: u32, height: u32, environment: &str, url: &str) -> Self {
-        let server = format!("binpulse-{}-{name}-{width}", std::process::id());
-        let program = env!("CARGO_BIN_EXE_binpulse");
-        let listen = url.trim_start_matches("http://").trim_end_matches('/');
-        // Variables that are for the tests are no settings.
-        let line = format!("env -i {environment} {program} status --watch --http-listen {listen}");
-        let (width, height) = (width.to_string(), height.to_string());
-        let started = Command::new("tmux")
-            .args([
-                "-L",
-                &server,
-                "-f",
-                "/dev/null",
-                "new-session",
-                "-d",
-                "-x",
-                &width,
-                "-y",
-                &height,
-            ])
-            .arg(line)
-            .status();
-        assert!(started.expect("tmux").success());
-        Self { server }
-    }
-
-    /// What is on the screen; with `colours`, its escape sequences too.
-    fn screen(&self, colours: bool) -> String {
-        let mut command = Command::new("tmux");
-        command.args(["-L", &self.server, "capture-pane", "-p"]);
-        if colours {
-            command.arg("-e");
-        }
-        String::from_utf8(command.output().expect("tmux").stdout).expect("UTF-8")
-    }
-
-    fn until(&self, text: &str) -> String {
-        let until = Instant::now() + DEADLINE;
-        loop {
-            let screen = self.screen(false);
-            if screen.contains(text) {
-                return screen;
-            }
-            assert!(Instant::now() < until, "never came: {text}\n{screen}");
-            std::thread::yield_now();
-        }
-    }
+/// No line is wider than the terminal, and the last one tells the keys.
+fn fits(screen: &str, (width, height): (u32, u32)) {
+    let [width, height] = [width, height].map(|it| usize::try_from(it).expect("small"));
+    assert!(screen.lines().all(|line| line.chars().count() <= width), "{screen}");
+    let last = screen.lines().nth(height - 1).unwrap_or_default();
+    assert!(last.starts_with(" q end  ? keys"), "{screen}");
 }
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        drop(Command::new("tmux").args(["-L", &self.server, "kill-server"]).status());
-    }
-}
-
-fn the_verdict_stays_on_a_small_screen_and_no_line_is_cut() {
-    for (width, height) in [(80, 24), (120, 40)] {
+fn the_verdict_stays_on_a_small_screen() {
+    for size in SIZES {
         let site = Site::start(many(State::CanaryLost, 100));
-        let terminal = Terminal::start("watch", width, height, "TERM=xterm", &site.url());
-        let screen = terminal.until("more lines");
-        println!("{width}x{height}\n{screen}");
+        let terminal = watch("watch", size, "TERM=xterm", &site);
+        let screen = terminal.until("OUTAGE AT ");
+        println!("{size:?}\n{screen}");
+        fits(&screen, size);
         let lines: Vec<&str> = screen.lines().collect();
         assert!(lines[0].starts_with("OUTAGE AT "), "the verdict stands first: {screen}");
         assert!(lines[0].contains("100 of 100 consumer paths"), "{screen}");
         let words = screen.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains("next: Check the subscription of"), "{screen}");
         assert!(words.contains("and 17 others"), "{screen}");
-        let wide = usize::try_from(width).expect("small");
-        assert!(lines.iter().all(|line| line.chars().count() <= wide), "{screen}");
         // Words are whole at the ends of lines
         assert!(!lines.iter().any(|line| line.ends_with("consumer-")), "{screen}");
         // And what changes is written over what was there
@@ -121,6 +76,92 @@ fn the_verdict_stays_on_a_small_screen_and_no_line_is_cut() {
     }
 }
 
+fn every_state_fits_the_screen() {
+    for size in SIZES {
+        let site = Site::start(status(State::Starting));
+        let terminal = watch("states", size, "TERM=xterm", &site);
+        let mut all: Vec<_> = State::ALL.iter().map(|state| many(*state, 20)).collect();
+        all.push(halted());
+        for says in all {
+            let state = says.conclusion.state.clone();
+            let first = state.split(' ').next().unwrap_or_default().to_owned();
+            let label = says.conclusion.label.to_uppercase();
+            site.say(says);
+            let screen = terminal.until_so(&state, |screen| {
+                let head = screen.lines().take(2).collect::<Vec<_>>().join(" ");
+                head.contains(&first) && head.starts_with(&label)
+            });
+            fits(&screen, size);
+            // Where it is broken stands above what is scrolled.
+            assert!(screen.contains("source"), "{screen}");
+        }
+    }
+}
+
+fn keys_scroll_sort_and_search() {
+    for size in SIZES {
+        let site = Site::start(many(State::CanaryLost, 100));
+        let terminal = watch("keys", size, "TERM=xterm", &site);
+        let first = terminal.until("lines 1-");
+        terminal.press(&["End"]);
+        // The names stand last: the last consumer, and the line that counts.
+        let last = terminal.until_so("the end", |screen| {
+            let foot = screen.lines().last().unwrap_or_default();
+            let (_, place) = foot.rsplit_once('-').unwrap_or_default();
+            place.split_once(" of ").is_some_and(|(at, all)| at.trim() == all.trim())
+        });
+        fits(&last, size);
+        assert_eq!(last.lines().next(), first.lines().next(), "the verdict stays: {last}");
+        terminal.press(&["s"]);
+        terminal.until("s by name");
+        terminal.press(&["r"]);
+        terminal.until("by name, reversed");
+        terminal.press(&["/"]);
+        terminal.until("names with: _");
+        terminal.press(&["1", "3", "/", "p", "a", "t", "h", "Enter"]);
+        let found = terminal.until_so("four paths", |screen| {
+            screen.contains("only 13/path") && screen.contains("consumer-13/path-1")
+        });
+        fits(&found, size);
+        let rows = found.lines().filter(|line| line.contains("consumer-13/path-"));
+        let rows: Vec<_> = rows.filter(|line| line.starts_with("  consumer")).collect();
+        assert!(rows.first().is_some_and(|row| row.contains("path-4")), "reversed: {found}");
+        assert!(!found.contains("  consumer-12"), "{found}");
+        terminal.press(&["?"]);
+        terminal.until("sort consumers: worst first");
+        terminal.press(&["x"]);
+        terminal.until("only 13/path");
+        println!("{size:?}\n{found}");
+    }
+}
+
+fn an_end_leaves_the_terminal_as_it_was() {
+    let site = Site::start(status(State::Live));
+    let url = site.url();
+    let listen = url.trim_start_matches("http://").trim_end_matches('/');
+    for (name, end) in [("q", "q"), ("interrupt", "C-c"), ("signal", "")] {
+        let watch = format!("{PROGRAM} status --watch --http-listen {listen}");
+        let line = format!(
+            "sh -c 'echo before; {watch}; echo ended with $?; stty -a | grep -o \"[-]*icanon\"; cat'"
+        );
+        let terminal = Terminal::start(name, (80, 24), "TERM=xterm", &line);
+        let screen = terminal.until("HEALTHY  live");
+        assert!(!screen.contains("before"), "a screen of its own: {screen}");
+        if end.is_empty() {
+            let program = format!("{PROGRAM} status --watch --http-listen {listen}");
+            let found = std::process::Command::new("pgrep").args(["-xf", &program]).output();
+            let found = String::from_utf8(found.expect("pgrep").stdout).expect("a number");
+            let ended = std::process::Command::new("kill").arg(found.trim()).status();
+            assert!(ended.expect("kill").success(), "{found}");
+        } else {
+            terminal.press(&[end]);
+        }
+        let screen = terminal.until("icanon");
+        let lines: Vec<_> = screen.lines().collect();
+        assert_eq!(lines[..3], ["before", "ended with 0", "icanon"], "{name}: {screen}");
+    }
+}
+
 fn no_colour_is_shown_where_none_is_wanted() {
     let site = Site::start(status(State::SinkStalled));
     for (name, environment, is_plain) in [
@@ -128,9 +169,52 @@ fn no_colour_is_shown_where_none_is_wanted() {
         ("no-color", "TERM=xterm NO_COLOR=1", true),
         ("dumb", "TERM=dumb", true),
     ] {
-        let terminal = Terminal::start(name, 80, 60, environment, &site.url());
+        let terminal = watch(name, (80, 60), environment, &site);
         terminal.until("OUTAGE AT PUBLISH");
-        let screen = terminal.screen(true);
-        assert_eq!(!screen.contains("\u{1b}[1"), is_plain, "{environment}: {screen:?}");
+        let screen = terminal.colours();
+        assert_eq!(!screen.contains("\u{1b}["), is_plain, "{environment}: {screen:?}");
+        // Other commands too
+        for line in ["check --source-hosts 127.0.0.1:1 --sink-kind null", "run --sink-kind null"] {
+            let more = "--http-listen 127.0.0.1:0 --checkpoint-path /nowhere/checkpoint";
+            let line = format!("sh -c '{PROGRAM} {line} {more}; echo has ended; cat'");
+            let terminal = Terminal::start(&format!("{name}-other"), (80, 60), environment, &line);
+            terminal.until("has ended");
+            let screen = terminal.colours();
+            if is_plain {
+                assert!(!screen.contains("\u{1b}["), "{environment}: {line}: {screen:?}");
+            }
+        }
     }
+}
+
+fn how_far_it_is_stands_on_a_terminal_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let log = root.join("tests/fixtures/rotation/mysql-9.7/binlog.000001");
+    let log = log.display();
+    // A log without an end, until somebody has seen how far it is.
+    let endless = format!("while cat {log}; do :; done | {PROGRAM} decode -");
+    for size in SIZES {
+        let line = format!("bash -c '{endless} > /dev/null'");
+        let terminal = Terminal::start("decode", size, "TERM=xterm", &line);
+        let screen = terminal.until("Decoding  ");
+        println!("{screen}");
+        let told = screen.lines().next().unwrap_or_default();
+        assert!(told.starts_with("Decoding  ") && told.contains("iB"), "{screen}");
+        terminal.until("iB/s");
+        terminal.press(&["C-c"]);
+    }
+    // Neither where nothing but a pipe would see it
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = folder.path().join("told");
+    let some = format!("for n in $(seq 2000); do cat {log}; done | {PROGRAM} decode -");
+    let line = format!("bash -c '{some} > /dev/null 2> {}; echo ended; cat'", told.display());
+    let terminal = Terminal::start("piped", (80, 24), "TERM=xterm", &line);
+    terminal.until("ended");
+    let told = std::fs::read_to_string(told).expect("what was told");
+    assert!(!told.contains("Decoding"), "{told}");
+    // Nor where the terminal can't take it away again
+    let line = format!("bash -c '{some} > /dev/null; echo ended; cat'");
+    let terminal = Terminal::start("dumb", (80, 24), "TERM=dumb", &line);
+    let screen = terminal.until("ended");
+    assert!(!screen.contains("Decoding"), "{screen}");
 }

@@ -48,7 +48,8 @@ pub struct Summary {
     pub complete: bool,
 }
 
-/// Shows the demo with `binary` as the streamer, and prints the summary as the last line. Stops in
+/// Shows the demo with `binary` as the streamer, and prints the summary as the last line: for people on a
+/// terminal in words. Stops in
 /// order at Ctrl-C or SIGTERM, at once at the second.
 pub async fn run(binary: &Path, audience: Audience) -> Result<Summary, Error> {
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
@@ -62,10 +63,29 @@ pub async fn run(binary: &Path, audience: Audience) -> Result<Summary, Error> {
         // 3. The story itself.
         summary = Story::tell(binary, audience, &stop, &now) => summary?,
     };
+    if audience == Audience::Terminal {
+        tell(&summary.words());
+        return Ok(summary);
+    }
     let line =
         serde_json::to_string(&summary).map_err(|error| Error::Message(error.to_string()))?;
     say(&line)?;
     Ok(summary)
+}
+
+impl Summary {
+    /// The same for people.
+    fn words(&self) -> String {
+        let Self { rows_written, changes_received, canaries_sent, canaries_received, .. } = self;
+        let verdict = if self.complete { "each row was received once" } else { "THEY DIFFER" };
+        let trip = self.canary_roundtrip_ms_p50;
+        let trip = trip.map(|ms| format!(", half of them within {ms:.0} ms")).unwrap_or_default();
+        format!(
+            "\n{rows_written} rows were written and {changes_received} received: {verdict}.\n\
+             {canaries_received} of {canaries_sent} canaries came back{trip}. The last verdict: {}.",
+            self.state
+        )
+    }
 }
 
 /// The first interruption asks to stop, the second insists. Never ends but by an error.
@@ -381,5 +401,12 @@ mod tests {
             serde_json::to_string(&summary).expect("text"),
             r#"{"rows_written":3,"changes_received":3,"canaries_sent":2,"canaries_received":2,"canary_roundtrip_ms_p50":12.5,"state":"live"}"#
         );
+        assert_eq!(
+            summary.words(),
+            "\n3 rows were written and 3 received: each row was received once.\n2 of 2 canaries came \
+             back, half of them within 12 ms. The last verdict: live."
+        );
+        let lost = Summary { complete: false, ..summary };
+        assert!(lost.words().contains("THEY DIFFER"), "{}", lost.words());
     }
 }

@@ -6,6 +6,7 @@ mod heal;
 mod parked;
 mod plan;
 mod redrive;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -257,7 +258,7 @@ impl Handler for Endpoints {
             "/parked" => Some(Answer::json(&parked::list(&self.status.parked()))),
             _ => {
                 let Some(id) = path.strip_prefix("/parked/") else {
-                    return Answer::runbook(path, None);
+                    return Answer::runbook(path, &|_| told::state(&self.status.view()));
                 };
                 let entries = self.status.parked();
                 let entry = entries.into_iter().find(|entry| entry.parked.id == id)?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, ReplayRequest, replay};
+use super::{Error, ReplayRequest, Watch, replay};
 use crate::app::plan::{Plan, SinkPlan};
 use crate::encode::Lane;
 use crate::pack::RowRange;
@@ -68,6 +68,7 @@ impl Command {
             dry_run: false,
             permit,
             pace: None,
+            watch: Watch::default(),
         }
     }
 

@@ -16,6 +16,7 @@ mod job;
 mod numbers;
 mod pass;
 mod range;
+mod watch;
 
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ pub(super) use job::{Command, Control, bounded, metric_outcomes, run_jobs};
 use numbers::Numbers;
 pub(super) use numbers::RowCountMismatch;
 use pass::{Pass, PassSink, Passed};
+pub use watch::{ReplayProgress, Watch};
 
 /// What is to be published again.
 #[derive(Debug, Clone)]
@@ -64,6 +66,8 @@ pub struct ReplayRequest {
     pub permit: Permit,
     /// How fast; `None`: as fast as can be.
     pub pace: Option<Arc<Pace>>,
+    /// Who is told how far it is, instead of the log.
+    pub watch: Watch,
 }
 
 /// What was published, or would be.
@@ -237,7 +241,8 @@ pub async fn replay(
     let saved = peek(&plan).await?;
     let mut plan = narrowed(plan, &request, &saved)?;
     let counted = if request.rows.is_empty() {
-        Box::pin(count(&mut plan, &saved, request.since_us.unwrap_or_default(), stop)).await?
+        let since_us = request.since_us.unwrap_or_default();
+        Box::pin(count(&mut plan, &saved, since_us, &request.watch, stop)).await?
     } else {
         Box::pin(range::find(&mut plan, &saved, &request, stop)).await?
     };
@@ -253,7 +258,8 @@ pub async fn replay(
     let way =
         if request.dry_run { PassSink::nowhere() } else { PassSink::open(&plan, &request).await? };
     tracing::info!(lanes = firsts.len(), "the rows are counted");
-    let stretch = ReplayRange { plan: &plan, host, resolved: &resolved, saved: &saved };
+    let watch = &request.watch;
+    let stretch = ReplayRange { plan: &plan, host, resolved: &resolved, saved: &saved, watch };
     let mut pass = stretch.pass(firsts.clone(), until_us);
     pass.pace.clone_from(&request.pace);
     if !request.rows.is_empty() {
@@ -279,6 +285,7 @@ async fn count(
     plan: &mut Plan,
     saved: &Checkpoint,
     since_us: i64,
+    watch: &Watch,
     stop: &CancellationToken,
 ) -> Result<Option<Counted>, Error> {
     if let Some(since_us) = plan.filter_versions.known_since_us().filter(|it| since_us < *it) {
@@ -286,7 +293,7 @@ async fn count(
     }
     let (host, resolved) = resolve(plan, saved, since_us).await?;
     plan.compare_names(resolved.facts.name_case());
-    let stretch = ReplayRange { plan, host, resolved: &resolved, saved };
+    let stretch = ReplayRange { plan, host, resolved: &resolved, saved, watch };
     let pass = stretch.pass(Numbers::new(), None);
     let passed = Box::pin(pass.run(PassSink::nowhere(), stop)).await?;
     if passed.is_interrupted {
@@ -416,12 +423,13 @@ struct ReplayRange<'a> {
     host: usize,
     resolved: &'a Resolved,
     saved: &'a Checkpoint,
+    watch: &'a Watch,
 }
 
 impl<'a> ReplayRange<'a> {
     /// From the stretch's begin with these row numbers.
     fn pass(self, lanes: Numbers, until_us: Option<i64>) -> Pass<'a> {
-        let Self { plan, host, resolved, saved } = self;
+        let Self { plan, host, resolved, saved, watch } = self;
         let mut window = Window::from(resolved.skip_until_us, resolved.skip_until.clone());
         window.until = Some(saved.settled.position.clone());
         window.until_us = until_us;
@@ -432,15 +440,10 @@ impl<'a> ReplayRange<'a> {
             lanes,
             ..Checkpoint::default()
         };
-        Pass {
-            plan,
-            host,
-            start: resolved.start.clone(),
-            begin,
-            window,
-            surplus_rows: None,
-            pace: None,
-        }
+        let binlogs = resolved.facts.binlogs.as_deref().unwrap_or_default();
+        let watch = watch.over(binlogs, &resolved.start.place(), &saved.settled.position);
+        let start = resolved.start.clone();
+        Pass { plan, host, start, begin, window, surplus_rows: None, pace: None, watch }
     }
 
     /// From when on the stretch has these rows no more.

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::numbers::Numbers;
+use super::watch::PassWatch;
 use super::{Error, ReplayRequest};
 use crate::app::Unavailable;
 use crate::app::flow::{configured, decoder};
@@ -81,6 +82,8 @@ pub(super) struct Pass<'a> {
     pub(super) surplus_rows: Option<Arc<SurplusRows>>,
     /// How fast rows are sent.
     pub(super) pace: Option<Arc<Pace>>,
+    /// Who is told how far it is.
+    pub(super) watch: PassWatch,
 }
 
 /// What it came to.
@@ -212,7 +215,7 @@ impl Pass<'_> {
             settlements,
             saver,
             metrics: Arc::clone(&metrics),
-            observer: Arc::new(ReplayObserver::new(is_published)),
+            observer: Arc::new(ReplayObserver::new(is_published, self.watch.clone())),
             gauge,
             ticker: Loops::default().register("stream", LOOP_PAUSE_MAX),
             quarantine: None,
@@ -248,11 +251,12 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 struct ReplayObserver {
     is_published: bool,
     told: Mutex<Instant>,
+    watch: PassWatch,
 }
 
 impl ReplayObserver {
-    fn new(is_published: bool) -> Self {
-        Self { is_published, told: Mutex::new(platform::now()) }
+    fn new(is_published: bool, watch: PassWatch) -> Self {
+        Self { is_published, told: Mutex::new(platform::now()), watch }
     }
 }
 
@@ -270,6 +274,9 @@ impl ProgressObserver for ReplayObserver {
     fn canary_accepted(&self, _: &CanaryStep, _: Instant) {}
 
     fn progress(&self, progress: Progress) {
+        if self.watch.tell(self.is_published, &progress) {
+            return;
+        }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if platform::since(*told) < WORDS {
             return;

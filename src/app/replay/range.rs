@@ -34,7 +34,8 @@ pub(super) async fn find(
     let now_us = platform::wall_us();
     let mut times = LookBack::new(request.since_us, request.until_us.unwrap_or(now_us));
     loop {
-        let earlier = match Box::pin(count(plan, saved, times.since_us, stop)).await {
+        let earlier = match Box::pin(count(plan, saved, times.since_us, &request.watch, stop)).await
+        {
             Ok(None) => return Ok(None),
             Ok(Some(counted)) => {
                 let found = |lane: &Arc<str>| counted.firsts.get(lane).copied();

@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::service::Service;
 use super::verdict::{over, print, question};
 use super::{Exit, flags};
+use crate::cli::style::{fitted, is_dumb, say};
 use crate::snapshot;
 use crate::telemetry::http::{SNAPSHOT_BYTES_MAX, SNAPSHOT_HEADER, SNAPSHOT_PATH};
 use crate::telemetry::snapshot::{SnapshotState, SnapshotStatus, SnapshotTableState};
@@ -242,7 +243,7 @@ fn start(request: snapshot::Request, waits: bool, service: &Service) -> Exit {
                 break;
             }
             _ if asked.elapsed() > CHECKED_WITHIN => {
-                println!("its tables are still looked at; see `binpulse snapshot status`");
+                println!("Its tables are still looked at; see `binpulse snapshot status`.");
                 break;
             }
             _ => {}
@@ -259,7 +260,7 @@ fn told(service: &Service, command: &snapshot::Command) -> Exit {
     };
     if json.len() > SNAPSHOT_BYTES_MAX {
         let given = json.len();
-        eprintln!(
+        say!(
             "binpulse: the command has {given} bytes, {SNAPSHOT_BYTES_MAX} at most: name fewer --keys, \
              or give a condition by --where"
         );
@@ -293,7 +294,7 @@ pub(in crate::cli) fn ascii(json: &str) -> String {
 fn status(service: &Service) -> Exit {
     match ask(service) {
         Ok(Some(status)) => {
-            print(&shown(&status));
+            print(&fitted(&shown(&status)));
             exit(&status)
         }
         Ok(None) => none(),
@@ -304,7 +305,8 @@ fn status(service: &Service) -> Exit {
 /// Shows it until it is over. A service that does not answer is asked again.
 fn watch(service: &Service) -> Exit {
     let is_terminal = io::stdout().is_terminal();
-    if is_terminal {
+    let is_screen = is_terminal && !is_dumb();
+    if is_screen {
         print("\u{1b}[2J");
     }
     loop {
@@ -318,7 +320,11 @@ fn watch(service: &Service) -> Exit {
                 (String::new(), None)
             }
         };
-        let written = print(&if is_terminal { over(&text) } else { text });
+        let written = print(&match (is_screen, is_terminal) {
+            (true, _) => over(&text),
+            (false, true) => fitted(&text) + "\n",
+            (false, false) => text,
+        });
         if let Some(exit) = ended {
             return exit;
         }
@@ -359,17 +365,17 @@ fn ask(service: &Service) -> Result<Option<SnapshotStatus>, String> {
 }
 
 fn none() -> Exit {
-    eprintln!("binpulse: there was no snapshot; `binpulse snapshot start` begins one");
+    say!("binpulse: there was no snapshot; `binpulse snapshot start` begins one");
     Exit::Unknown
 }
 
 fn unknown(error: &str) -> Exit {
-    eprintln!("binpulse: {error}");
+    say!("binpulse: {error}");
     Exit::Unknown
 }
 
 fn failed(error: &str) -> Exit {
-    eprintln!("binpulse: {error}");
+    say!("binpulse: {error}");
     Exit::Failed
 }
 

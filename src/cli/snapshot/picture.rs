@@ -123,7 +123,8 @@ fn percent(table: &SnapshotTable) -> Option<u64> {
     Some((table.rows.saturating_mul(100) / all).min(99))
 }
 
-fn bar(percent: u64) -> String {
+/// So many of a hundred.
+pub(in crate::cli) fn bar(percent: u64) -> String {
     let full = usize::try_from(percent * BAR / 100).unwrap_or(0);
     let empty = usize::try_from(BAR).unwrap_or(0).saturating_sub(full);
     "#".repeat(full) + &".".repeat(empty)
@@ -134,7 +135,7 @@ fn name(table: &SnapshotTable) -> String {
 }
 
 /// A number with its digits in groups of three.
-fn grouped(number: u64) -> String {
+pub(in crate::cli) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

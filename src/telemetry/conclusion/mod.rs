@@ -49,6 +49,8 @@ pub struct Conclusion {
     pub next_step: String,
     /// Path of the runbook on this server, if one goes with it.
     pub runbook: Option<String>,
+    /// The whole address of the runbook, if one goes with it.
+    pub runbook_url: Option<String>,
     /// The hop that the label names.
     pub hop: Hop,
     /// The verdict's loop does not move: what it said last is not the present.
@@ -74,7 +76,19 @@ impl Status {
         }
         self.conclusion = conclude(&self);
         self.next = next::of(&self);
+        self.name_addresses();
         self
+    }
+
+    /// Paths of runbooks as others reach them.
+    fn name_addresses(&mut self) {
+        let url = self.url.trim_end_matches('/');
+        let whole = |path: &String| format!("{url}{path}");
+        self.verdict.runbook_url = self.verdict.runbook.as_ref().map(whole);
+        self.conclusion.runbook_url = self.conclusion.runbook.as_ref().map(whole);
+        for notice in &mut self.conclusion.notices {
+            notice.runbook_url = whole(&notice.runbook);
+        }
     }
 }
 

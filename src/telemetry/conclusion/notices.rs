@@ -34,6 +34,8 @@ pub struct Notice {
     pub next_step: String,
     /// Path of the runbook on this server.
     pub runbook: String,
+    /// The whole address of the runbook.
+    pub runbook_url: String,
     /// Commands that it asks for, complete.
     pub commands: Vec<Command>,
 }
@@ -85,6 +87,7 @@ fn settings(reload: &ReloadStatus) -> Option<Notice> {
                     `binpulse reload`."
             .to_owned(),
         runbook: "/runbooks/BinpulseReloadRefused".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     })
 }
@@ -102,6 +105,7 @@ fn quarantined(count: u64) -> Option<Notice> {
                     are sent."
             .to_owned(),
         runbook: "/runbooks/BinpulseMessagesQuarantined".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     })
 }
@@ -122,6 +126,7 @@ fn many_paths(all: &[&Path]) -> Notice {
                     SQL and says what is wrong."
                 .to_owned(),
         runbook: "/runbooks/BinpulseCanaryPathFailing".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     }
 }
@@ -143,6 +148,7 @@ fn many_echoes(all: &[&Consumer]) -> Notice {
                     network to SQS."
             .to_owned(),
         runbook: "/runbooks/BinpulseEchoUnreadable".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     }
 }
@@ -163,6 +169,7 @@ fn loss(missing: u64, tables: &str) -> Option<Notice> {
             quote(tables)
         ),
         runbook: "/runbooks/BinpulseUnaccountedTransactions".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     })
 }
@@ -184,6 +191,7 @@ fn purge(progress: &Progress) -> Option<Notice> {
                     delivery up."
             .to_owned(),
         runbook: "/runbooks/BinpulsePurgeMarginLow".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     })
 }
@@ -199,6 +207,7 @@ fn findings(all: &[Finding]) -> impl Iterator<Item = Notice> {
         text: format!("{what}: found {found}, needed {needed}."),
         next_step: sentence(remedy.trim_end_matches(';')),
         runbook: "/runbooks/BinpulseSourceFinding".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     })
 }
@@ -237,6 +246,7 @@ fn control(control: &ControlStatus) -> Option<Notice> {
         text: format!("Rows of {pattern} {state} by {by}: {reason}. {rows} are held back.{left}"),
         next_step: next,
         runbook: "/runbooks/BinpulseSuppressed".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     })
 }
@@ -287,6 +297,7 @@ fn path(path: &Path) -> Notice {
              says what is wrong."
         ),
         runbook: "/runbooks/BinpulseCanaryPathFailing".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     }
 }
@@ -305,6 +316,7 @@ fn echo(consumer: &Consumer) -> Option<Notice> {
             "Check the URL of the echo queue of {name}, sqs:ReceiveMessage on it, and the network."
         ),
         runbook: "/runbooks/BinpulseEchoUnreadable".to_owned(),
+        runbook_url: String::new(),
         ..Notice::default()
     })
 }

@@ -16,7 +16,7 @@ use super::{Caller, Endpoints, Handler, switch};
 use crate::platform;
 use crate::telemetry::bundle::{Bundle, Part};
 use crate::telemetry::page::PAGE;
-use crate::telemetry::{Status, last_lines, runbooks};
+use crate::telemetry::{last_lines, runbooks};
 
 /// What a path that does not exist is answered with: what there is.
 const NOT_FOUND: &str = "not found; available:\n\n\
@@ -134,15 +134,15 @@ impl Answer {
         })
     }
 
-    /// The runbook at this path, if it is one of a runbook, with the state that led there; with the
+    /// The runbook at this path, if it is one of a runbook, below what `top` says of the state; with the
     /// ending `.md` its text.
-    pub fn runbook(path: &str, status: Option<&Status>) -> Option<Self> {
+    pub(crate) fn runbook(path: &str, top: &dyn Fn(&str) -> String) -> Option<Self> {
         if path.strip_suffix(".md").is_some() {
             return runbooks::find(path).map(|text| Self(plain(StatusCode::OK, TEXT, text)));
         }
         let is_index = path == runbooks::PATH || path == runbooks::PATH.trim_end_matches('/');
         let runbooks::Shown { document, policy } =
-            if is_index { runbooks::index(status) } else { runbooks::page(path, status)? };
+            if is_index { runbooks::index(top) } else { runbooks::page(path, top)? };
         let mut answer = plain(StatusCode::OK, HTML, document);
         answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         Some(Self(answer))
@@ -180,8 +180,9 @@ impl Handler for Endpoints {
             super::switch::CONTROL_PATH => Answer::json(&self.status.status().controls),
             // The status is put together for a path that exists only.
             _ => {
-                Answer::runbook(path, None)?;
-                return Answer::runbook(path, Some(&self.status.status()));
+                return Answer::runbook(path, &|path| {
+                    runbooks::state(&self.status.status(), &(self.history)(), path)
+                });
             }
         })
     }

@@ -8,6 +8,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 
 use super::{PATH, find, names};
 use crate::telemetry::conclusion::duration;
+use crate::telemetry::history;
 use crate::telemetry::page;
 use crate::telemetry::status::Status;
 use crate::telemetry::words::Indicator;
@@ -31,23 +32,22 @@ pub(in crate::telemetry) struct Shown {
     pub(in crate::telemetry) policy: &'static str,
 }
 
-/// The page of a runbook, or of a document that one names. `status`: of the service that shows it.
-pub(in crate::telemetry) fn page(path: &str, status: Option<&Status>) -> Option<Shown> {
+/// The page of a runbook, or of a document that one names. `top`: what stands above it, by its path.
+pub(in crate::telemetry) fn page(path: &str, top: &dyn Fn(&str) -> String) -> Option<Shown> {
     let text = find(path)?;
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let title = text.lines().next().unwrap_or_default().trim_start_matches("# ");
-    let now = status.map_or_else(String::new, |status| state(status, path));
-    Some(shown(title, &[now, rendered(text, folder)].concat()))
+    Some(shown(title, &[top(path), rendered(text, folder)].concat()))
 }
 
 /// The list of all runbooks. That of the present state stands first.
-pub(in crate::telemetry) fn index(status: Option<&Status>) -> Shown {
-    let now = status.map_or_else(String::new, |status| state(status, PATH));
+pub(in crate::telemetry) fn index(top: &dyn Fn(&str) -> String) -> Shown {
+    let top = top(PATH);
     let mut list = String::new();
     for name in names() {
         list.extend(["<li><a href=\"", PATH, name, "\">", name, "</a></li>\n"]);
     }
-    shown("Runbooks", &format!("{now}<h1>Runbooks</h1>\n<ul>\n{list}</ul>\n"))
+    shown("Runbooks", &format!("{top}<h1>Runbooks</h1>\n<ul>\n{list}</ul>\n"))
 }
 
 fn shown(title: &str, body: &str) -> Shown {
@@ -62,8 +62,19 @@ fn shown(title: &str, body: &str) -> Shown {
     Shown { document, policy: &POLICY }
 }
 
-/// The state now, and whether it is this runbook's.
-fn state(status: &Status, path: &str) -> String {
+/// What a program says of itself, above its runbooks.
+pub(crate) fn told(indicator: Indicator, lines: &[String]) -> String {
+    let lines = lines.iter().map(|line| format!("<p>{}</p>\n", escaped(line)));
+    let (name, lines) = (indicator.name(), lines.collect::<String>());
+    format!("<aside class=\"{name}\" aria-label=\"State now\">\n{lines}</aside>\n")
+}
+
+/// The state now, and whether it is that of the runbook at `path`; if not, when that last was.
+pub(in crate::telemetry) fn state(
+    status: &Status,
+    history: &history::Document,
+    path: &str,
+) -> String {
     let said = &status.conclusion;
     let notice = said.notices.iter().find(|notice| notice.runbook == path);
     let is_this = said.runbook.as_deref() == Some(path);
@@ -92,7 +103,31 @@ fn state(status: &Status, path: &str) -> String {
         let name = other.trim_start_matches(PATH);
         writeln!(out, "<p>Its runbook: <a href=\"{other}\">{name}</a></p>").expect(FITS);
     }
+    if !is_this && notice.is_none() {
+        out += &last_time(history, path);
+    }
     out + "</aside>\n"
+}
+
+/// The state that last led to this runbook, where it is over: an alert is often read behind its time.
+fn last_time(history: &history::Document, path: &str) -> String {
+    let leads = |change: &history::Change| change.runbook.as_deref() == Some(path);
+    let Some(at) = history.changes.iter().position(leads) else { return String::new() };
+    let Some(change) = history.changes.get(at) else { return String::new() };
+    let began = chrono::DateTime::from_timestamp_micros(change.at_us).unwrap_or_default();
+    let began = began.format("%Y-%m-%d %H:%M:%S UTC");
+    // The changes are listed the newest first.
+    let after = at.checked_sub(1).and_then(|after| history.changes.get(after));
+    #[expect(clippy::cast_precision_loss, reason = "a duration for people")]
+    let lasted = after.map(|after| after.at_us.saturating_sub(change.at_us) as f64 / 1e6);
+    let lasted = lasted.map_or_else(String::new, |lasted| format!(" for {}", duration(lasted)));
+    format!(
+        "<p class=\"last\">Last so from {began}{lasted}: <strong>{}</strong> <code>{}</code>. {}. {}</p>\n",
+        escaped(&change.label),
+        escaped(&change.state),
+        escaped(&change.headline),
+        escaped(&change.evidence),
+    )
 }
 
 const FITS: &str = "a string has room";
@@ -224,7 +259,7 @@ mod tests {
         let documents = DOCUMENTS.iter().map(|(name, _)| format!("/docs/{name}"));
         let mut count = 0;
         for path in runbooks.chain(documents) {
-            let shown = page(&path, None).expect("it is carried along");
+            let shown = page(&path, &|_| String::new()).expect("it is carried along");
             for link in shown.document.split("href=\"").skip(1) {
                 let link = link.split('"').next().unwrap_or_default();
                 let (file, part) = link.split_once('#').unwrap_or((link, ""));
@@ -232,7 +267,8 @@ mod tests {
                     continue;
                 }
                 let of = if file.is_empty() { path.as_str() } else { file };
-                let there = page(of, None).unwrap_or_else(|| panic!("{path}: {link}"));
+                let there =
+                    page(of, &|_| String::new()).unwrap_or_else(|| panic!("{path}: {link}"));
                 let id = format!("id=\"{part}\"");
                 assert!(part.is_empty() || there.document.contains(&id), "{path}: no {link}");
                 count += 1;
@@ -258,15 +294,43 @@ mod tests {
         let mut status = Status { stream: "<b>orders".to_owned(), ..Status::default() };
         status.conclusion.headline = "SNS accepts <messages>".to_owned();
         status.conclusion.runbook = Some(path.to_owned());
-        let document = page(path, Some(&status)).expect("a runbook").document;
+        let mut history = history::Document::default();
+        let document =
+            page(path, &|path| state(&status, &history, path)).expect("a runbook").document;
         let (top, rest) = document.split_once("<h1").expect("a title");
         assert!(top.contains("&lt;b&gt;orders") && top.contains("SNS accepts &lt;messages&gt;"));
         assert!(!top.contains("Its runbook") && rest.contains("Fix</h2>"), "{top}");
-        let other = page("/runbooks/BinpulseHalted", Some(&status)).expect("a runbook").document;
+        let other = page("/runbooks/BinpulseHalted", &|path| state(&status, &history, path))
+            .expect("a runbook")
+            .document;
         assert!(
             other.contains("Its runbook: <a href=\"/runbooks/BinpulseCanaryLost\">"),
             "{other}"
         );
-        assert!(index(Some(&status)).document.contains("Its runbook: "));
+        assert!(index(&|path| state(&status, &history, path)).document.contains("Its runbook: "));
+        assert!(!other.contains("Last so"), "{other}");
+
+        // What led to another one is over, and still told there
+        let change = |at_us, name: &str, label: &str| history::Change {
+            at_us,
+            runbook: Some(format!("/runbooks/{name}")),
+            label: label.to_owned(),
+            headline: "It <halted>".to_owned(),
+            ..history::Change::default()
+        };
+        let second = 1_000_000;
+        history.changes = vec![
+            change(1_796_000_250 * second, "BinpulseCanaryLost", "now"),
+            change(1_796_000_000 * second, "BinpulseHalted", "halted at stream"),
+            change(1_795_000_000 * second, "BinpulseHalted", "long ago"),
+        ];
+        let other = page("/runbooks/BinpulseHalted", &|path| state(&status, &history, path))
+            .expect("a runbook")
+            .document;
+        let told = "Last so from 2026-11-30 00:53:20 UTC for 4 min 10 s: <strong>halted at stream";
+        assert!(other.contains(told) && other.contains("It &lt;halted&gt;. "), "{other}");
+        assert!(!other.contains("long ago"), "{other}");
+        let same = page(path, &|path| state(&status, &history, path)).expect("a runbook").document;
+        assert!(!same.contains("Last so"), "{same}");
     }
 }

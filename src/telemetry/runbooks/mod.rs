@@ -3,7 +3,8 @@
 
 mod html;
 
-pub(super) use html::{Shown, index, page};
+pub(crate) use html::told;
+pub(super) use html::{Shown, index, page, state};
 
 macro_rules! runbooks {
     ($($name:literal),+ $(,)?) => {

@@ -30,6 +30,6 @@ pub use gaps::{Heal, HealError, Missing};
 pub use halt::Halt;
 pub use poll::Fetch;
 pub use receiver::{Parts, run};
-pub use status::{LaneStatus, ParkedCommand, Status};
+pub use status::{LaneStatus, ParkedCommand, Status, View};
 pub use store::{LaneStore, MemoryStore};
 pub use verified::DifferingRange;

@@ -386,6 +386,14 @@ fn a_command_is_complete_and_is_copied_without_https(browser: &mut Browser) {
     let third = browser.text("document.querySelectorAll('#commands code')[2].textContent");
     assert_eq!(browser.text("window.copied"), third);
     assert_eq!(browser.text("document.activeElement.textContent"), "copied", "the focus is back");
+
+    // What can be done at any time stands further down, and says what each is for
+    browser.value("document.getElementById('operations').closest('details').open = true");
+    let operations = "[...document.querySelectorAll('#operations li')]";
+    let pauses = browser.text(&format!("{operations}[0].textContent"));
+    assert!(pauses.starts_with("Let the rows of a table wait, and send them later:"), "{pauses}");
+    assert!(pauses.contains("binpulse pause DATABASE.TABLE --for 30m --reason 'REASON' --config"));
+    assert_eq!(browser.value(&format!("{operations}.length")), 12);
     for (width, tall) in [(1280, 1000), (375, 812)] {
         browser.size(width, tall);
         assert_eq!(browser.value("document.documentElement.scrollWidth"), width);

@@ -40,6 +40,8 @@ pub struct NextSteps {
     pub links: Vec<Link>,
     /// Commands for the snapshot that is under way.
     pub snapshot: Vec<Command>,
+    /// Commands for whoever operates the stream, whatever its state; words in capitals are to be replaced.
+    pub operations: Vec<Command>,
 }
 
 /// A command, complete.
@@ -90,6 +92,7 @@ pub(super) fn of(status: &Status) -> NextSteps {
         commands: quoted(&said.next_step, around),
         links: links(status),
         snapshot: snapshot(status),
+        operations: operations(around),
         ..NextSteps::default()
     };
     if !said.is_frozen {
@@ -226,6 +229,36 @@ fn snapshot(status: &Status) -> Vec<Command> {
     [first, ("End it; what was published stays valid", "stop")].map(command).into()
 }
 
+/// What can be done with a stream at any time: what for, and the command.
+const OPERATIONS: [(&str, &str); 12] = [
+    (
+        "Let the rows of a table wait, and send them later",
+        "pause DATABASE.TABLE --for 30m --reason 'REASON'",
+    ),
+    ("Send no more rows of a table", "suppress DATABASE.TABLE --reason 'REASON'"),
+    ("Send at most so many rows of a table a second", "rate DATABASE.TABLE 500 --reason 'REASON'"),
+    ("Show what is held back", "controls"),
+    ("End it, and send what was held back", "release DATABASE.TABLE --send"),
+    (
+        "Publish again what was published in the last minutes",
+        "replay --since 5m --same-topics --for CONSUMER",
+    ),
+    ("Publish the rows that a table has already", "snapshot start --tables DATABASE.TABLE"),
+    ("Publish digests that prove copies equal", "verify --tables DATABASE.TABLE"),
+    ("Do not evaluate a consumer that is meant to rest", "maintenance CONSUMER --for 30m"),
+    ("Show what is in the quarantine file", "redrive --dry-run"),
+    ("Say what edited settings would change", "reload --check"),
+    ("Change them while it runs", "reload"),
+];
+
+fn operations(around: &Surroundings) -> Vec<Command> {
+    let operation = |(purpose, command): (&str, &str)| Command {
+        purpose: purpose.to_owned(),
+        command: complete(&format!("binpulse {command}"), around),
+    };
+    OPERATIONS.map(operation).into()
+}
+
 /// The pages of the settings, for the time since the state began.
 fn links(status: &Status) -> Vec<Link> {
     let around = &status.surroundings;
@@ -318,6 +351,17 @@ mod tests {
         );
         let bare = quoted("Run `binpulse check`.", &Surroundings::default());
         assert_eq!(bare[0].command, "binpulse check");
+    }
+
+    #[test]
+    fn what_can_be_done_at_any_time_is_complete_but_for_words_in_capitals() {
+        let all = of(&status(&[])).operations;
+        let has = |command: &str| all.iter().any(|one| one.command == command);
+        let prefix = "kubectl exec deploy/orders -- binpulse";
+        assert!(has(&format!("{prefix} reload --config /etc/b.toml")), "{all:?}");
+        let replay = "replay --since 5m --same-topics --for CONSUMER";
+        assert!(has(&format!("{prefix} {replay} --config /etc/b.toml --sns-topic t")), "{all:?}");
+        assert!(all.iter().all(|one| !one.purpose.is_empty()));
     }
 
     #[test]

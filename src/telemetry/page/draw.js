@@ -104,6 +104,7 @@ function drawNext(next) {
   write(byId('commands-count'), count === 1 ? '1 command for this' : `${count} commands for this`);
   drawCommands(byId('commands'), next.commands);
   drawCommands(byId('snapshot-commands'), next.snapshot);
+  drawCommands(byId('operations'), next.operations);
   const links = next.links.filter((one) => isPage(one.url));
   sized(byId('links'), links.length, () => { const link = make('a'); link.rel = 'noopener noreferrer'; link.target = '_blank'; return link; });
   links.forEach((one, at) => {

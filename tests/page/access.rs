@@ -112,7 +112,7 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
     browser.load(&site.url());
     shows(browser, State::SinkStalled);
     let mut order = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..21 {
         browser.press("Tab", 9);
         let focused = browser.text(
             "(() => { const at = document.activeElement; return at.id || \
@@ -136,6 +136,7 @@ fn the_keyboard_reaches_everything_in_the_order_of_reading(browser: &mut Browser
         "station-consumers",
         "siding",
         "conditions-box All conditions",
+        "For this stream, whatever its state; replace the words in capitals",
         "In force, without secrets",
         "/status",
         "/history",

@@ -45,19 +45,31 @@ fn watch(name: &str, of: (u32, u32), environment: &str, site: &Site) -> Terminal
     Terminal::start(name, of, environment, &line)
 }
 
+/// What the last line of a screen begins with, which is drawn last.
+const KEYS: &str = " q end  ? keys";
+
+/// The screen, once it has this, and is drawn to its end.
+fn drawn(terminal: &Terminal, text: &str) -> String {
+    terminal.until_so(text, |screen| screen.contains(text) && is_whole(screen))
+}
+
+fn is_whole(screen: &str) -> bool {
+    screen.lines().last().is_some_and(|line| line.starts_with(KEYS))
+}
+
 /// No line is wider than the terminal, and the last one tells the keys.
 fn fits(screen: &str, (width, height): (u32, u32)) {
     let [width, height] = [width, height].map(|it| usize::try_from(it).expect("small"));
     assert!(screen.lines().all(|line| line.chars().count() <= width), "{screen}");
     let last = screen.lines().nth(height - 1).unwrap_or_default();
-    assert!(last.starts_with(" q end  ? keys"), "{screen}");
+    assert!(last.starts_with(KEYS), "{screen}");
 }
 
 fn the_verdict_stays_on_a_small_screen() {
     for size in SIZES {
         let site = Site::start(many(State::CanaryLost, 100));
         let terminal = watch("watch", size, "TERM=xterm", &site);
-        let screen = terminal.until("OUTAGE AT ");
+        let screen = drawn(&terminal, "OUTAGE AT ");
         println!("{size:?}\n{screen}");
         fits(&screen, size);
         let lines: Vec<&str> = screen.lines().collect();
@@ -70,7 +82,7 @@ fn the_verdict_stays_on_a_small_screen() {
         assert!(!lines.iter().any(|line| line.ends_with("consumer-")), "{screen}");
         // And what changes is written over what was there
         site.say(status(State::Quiet));
-        let screen = terminal.until("HEALTHY  quiet");
+        let screen = drawn(&terminal, "HEALTHY  quiet");
         assert!(!screen.contains("OUTAGE"), "{screen}");
         assert!(screen.contains("The database is quiet"), "{screen}");
     }
@@ -89,7 +101,7 @@ fn every_state_fits_the_screen() {
             site.say(says);
             let screen = terminal.until_so(&state, |screen| {
                 let head = screen.lines().take(2).collect::<Vec<_>>().join(" ");
-                head.contains(&first) && head.starts_with(&label)
+                head.contains(&first) && head.starts_with(&label) && is_whole(screen)
             });
             fits(&screen, size);
             // Where it is broken stands above what is scrolled.
@@ -102,7 +114,7 @@ fn keys_scroll_sort_and_search() {
     for size in SIZES {
         let site = Site::start(many(State::CanaryLost, 100));
         let terminal = watch("keys", size, "TERM=xterm", &site);
-        let first = terminal.until("lines 1-");
+        let first = drawn(&terminal, "lines 1-");
         terminal.press(&["End"]);
         // The names stand last: the last consumer, and the line that counts.
         let last = terminal.until_so("the end", |screen| {
@@ -120,7 +132,8 @@ fn keys_scroll_sort_and_search() {
         terminal.until("names with: _");
         terminal.press(&["1", "3", "/", "p", "a", "t", "h", "Enter"]);
         let found = terminal.until_so("four paths", |screen| {
-            screen.contains("only 13/path") && screen.contains("consumer-13/path-1")
+            let has = |text| screen.contains(text);
+            has("only 13/path") && has("consumer-13/path-1") && is_whole(screen)
         });
         fits(&found, size);
         let rows = found.lines().filter(|line| line.contains("consumer-13/path-"));

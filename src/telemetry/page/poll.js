@@ -70,7 +70,7 @@ function draw() {
   else byId('alarm').hidden = true;
   drawVerdict(conclusion, drift);
   // What a service that is gone asked for is not what helps now.
-  drawNext(silent ? { places: [], commands: [], snapshot: [], links: last.status.next.links } : last.status.next);
+  drawNext(silent ? { ...last.status.next, places: [], commands: [], snapshot: [] } : last.status.next);
   drawLine(last.status, conclusion, drift, rate);
   drawCards(last.status, conclusion, drift, rate);
   drawTab(last.status.stream, conclusion);

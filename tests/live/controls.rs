@@ -11,7 +11,9 @@ use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::bed::{Bed, Rig, SOON, Topic, command};
+use crate::failover::{PROMOTE, is_at};
 use crate::relay::Failed;
+use crate::resume;
 use crate::suite::{Outcome, tests};
 use crate::support::oracle;
 
@@ -20,6 +22,7 @@ tests! {
     a_fifo_topic_takes_what_was_suppressed_in_order on [Mysql97];
     rows_that_are_released_without_being_sent_are_no_gap on [Mysql97];
     paused_rows_wait_and_come_in_order_wherever_the_process_is_killed on [Mysql97, Mariadb1011];
+    suppressed_rows_are_sent_by_the_source_that_took_over on [Mysql97];
     a_pause_ends_by_itself_and_its_rows_are_sent_whatever_the_interval_of_saves on [Mysql97];
     a_mass_update_beyond_its_rate_waits_holds_nobody_up_and_comes_in_order on [Mysql97, Mariadb1011];
 }
@@ -54,11 +57,18 @@ impl Scene {
         topic: Topic,
         more: &[(&'static str, String)],
     ) -> Result<Self, Failed> {
-        let [source, one, two] = [
-            bed.mysqld(Options::default()).await?,
-            bed.mysqld(Options::default()).await?,
-            bed.mysqld(Options::default()).await?,
-        ];
+        let source = bed.mysqld(Options::default()).await?;
+        Self::set_on(bed, source, topic, more).await
+    }
+
+    async fn set_on(
+        bed: &Bed,
+        source: Mysqld,
+        topic: Topic,
+        more: &[(&'static str, String)],
+    ) -> Result<Self, Failed> {
+        let [one, two] =
+            [bed.mysqld(Options::default()).await?, bed.mysqld(Options::default()).await?];
         for server in [&source, &two] {
             server.execute(&TABLES).await?;
         }
@@ -484,5 +494,40 @@ async fn a_mass_update_beyond_its_rate_waits_holds_nobody_up_and_comes_in_order(
     let (code, output) = scene.run("release", &["shop.prices"]).await?;
     assert!(code == Some(0) && output.contains("is not limited any more"), "{output}");
     scene.until_released().await?;
+    scene.both_copies_are_whole(&bed).await
+}
+
+async fn suppressed_rows_are_sent_by_the_source_that_took_over(bed: Bed) -> Outcome {
+    // Given a source with a replica, two copies of two tables, and one of them suppressed
+    let (primary, mut replica) = resume::replicated(&bed).await?;
+    let more = [
+        ("source.hosts", format!("{},{}", primary.address(), replica.address())),
+        ("source.start_patience", "1h".to_owned()),
+    ];
+    let mut scene = Scene::set_on(&bed, primary, Topic::Fifo, &more).await?;
+    scene.write(5).await?;
+    scene.until_equal(0, "prices").await?;
+    scene.suppress("shop.prices").await?;
+    scene.write(10).await?;
+    scene.crash().await?;
+    scene.until_equal(0, "visits").await?;
+
+    // When the source dies, and its replica takes its place
+    resume::until_equal(&scene.rig.mysqld, &replica).await?;
+    scene.rig.mysqld.kill().await?;
+    replica.execute(&PROMOTE).await?;
+    scene.rig.streamer.until("the new primary", SOON, is_at(&replica)).await?;
+    std::mem::swap(&mut scene.rig.mysqld, &mut replica);
+    scene.write(10).await?;
+    scene.crash().await?;
+
+    // Then the table is still suppressed, and all of its rows are sent in order when it is released
+    scene.until_equal(0, "visits").await?;
+    let status = scene.rig.streamer.status().await?;
+    assert!(status["controls"][0]["rows"].as_u64() > Some(50), "{}", status["controls"]);
+    let (code, output) = scene.run("release", &["shop.prices", "--send"]).await?;
+    assert_eq!(code, Some(0), "{output}");
+    scene.until_released().await?;
+    scene.write(5).await?;
     scene.both_copies_are_whole(&bed).await
 }

@@ -21,7 +21,7 @@ pub(crate) const PROMOTE: [&str; 4] = [
     "SET GLOBAL read_only = 0",
 ];
 
-fn is_at(server: &Mysqld) -> impl Fn(&Value) -> bool {
+pub(crate) fn is_at(server: &Mysqld) -> impl Fn(&Value) -> bool {
     let host = server.address();
     move |status| is_healthy(status) && status["source"]["host"] == host.as_str()
 }

@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::controls::shown;
 use super::plan::Plan;
-use super::replay::{Error, ReplayRequest, bounded, peek, replay};
+use super::replay::{Error, ReplayRequest, Watch, bounded, peek, replay};
 use crate::change::NameCase;
-use crate::control::{Control, Desk, Pace, Saved, Taken, tables};
+use crate::control::{Control, Desk, Saved, SendRate, Taken, tables};
 use crate::freshness::{FreshnessState, Observation};
 use crate::pack::{HeldLane, RowRange};
 use crate::platform;
@@ -259,7 +259,7 @@ impl Sender {
             dry_run: false,
             permit: self.permit.clone(),
             pace: standing.is_none().then(|| Arc::clone(pace)),
-            watch: super::replay::Watch::default(),
+            watch: Watch::default(),
         };
         // On a thread of its own, as replays that are asked for.
         let (plan, stop) = (bounded(&self.plan), self.stop.child_token());
@@ -293,7 +293,7 @@ impl Sender {
     }
 
     /// Waits until so many rows may have been sent since then: the last event may have had many.
-    async fn wait_out(&self, pace: &Pace, rows: u64, began: Instant) -> Result<(), Failure> {
+    async fn wait_out(&self, pace: &SendRate, rows: u64, began: Instant) -> Result<(), Failure> {
         // Asked anew each time: the rate may be set meanwhile.
         let owed = || pace.rows_per_second().map(|rate| Duration::from_secs(rows / rate));
         while owed().is_some_and(|owed| platform::since(began) < owed) {

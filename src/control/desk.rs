@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::saved::control_of;
-use super::{Command, Control, Pace, check, pattern, tables};
+use super::{Command, Control, SendRate, check, pattern, tables};
 use crate::change::NameCase;
 use crate::filter::{self, Version};
 use crate::pack::HeldLane;
@@ -74,7 +74,7 @@ struct Entry {
     /// Who sends its rows.
     work: Work,
     /// How fast it is sent.
-    pace: Arc<Pace>,
+    pace: Arc<SendRate>,
     /// The last number of each lane that was sent: the saved checkpoint learns of it a moment later.
     sent: BTreeMap<Arc<str>, u64>,
     /// Rows that were sent of those that were held back.
@@ -145,7 +145,7 @@ pub struct Taken {
     /// As it was when it was taken.
     pub control: Control,
     /// How fast.
-    pub pace: Arc<Pace>,
+    pub pace: Arc<SendRate>,
 }
 
 impl Drop for Taken {
@@ -466,7 +466,7 @@ impl Desk {
 
 impl Entry {
     fn new(control: Control, is_saved: bool) -> Self {
-        let pace = Arc::new(Pace::default());
+        let pace = Arc::new(SendRate::default());
         pace.set(control.rows_per_second);
         Self {
             control,
@@ -478,6 +478,14 @@ impl Entry {
             sent_rows: 0,
             told: String::new(),
         }
+    }
+
+    /// Somebody asks for it with other words: that is to be saved.
+    fn asked_anew(&mut self, [reason, by]: [&str; 2]) -> Order {
+        reason.clone_into(&mut self.control.reason);
+        by.clone_into(&mut self.control.by);
+        self.is_saved = false;
+        Order::Note(self.control.clone())
     }
 
     /// Whether it is a pause that goes on.
@@ -510,7 +518,7 @@ impl Inner {
         self.entries.iter().filter(|entry| !entry.is_ending)
     }
 
-    fn take_sending_behind(&mut self, tried_us: i64) -> Option<(Control, Arc<Pace>)> {
+    fn take_sending_behind(&mut self, tried_us: i64) -> Option<(Control, Arc<SendRate>)> {
         let waits = |it: &Entry| it.control.is_sending && !it.is_ending && it.work == Work::None;
         let waiting = || self.entries.iter().filter(|it| waits(it)).map(|it| it.control.at_us);
         let at_us = waiting().find(|at_us| *at_us > tried_us).or_else(|| waiting().next())?;
@@ -577,9 +585,7 @@ impl Inner {
             return self.begin(ControlKind::Pause, pattern, [reason, by], now_us, until);
         };
         entry.control.until_us = Some(until_us);
-        reason.clone_into(&mut entry.control.reason);
-        by.clone_into(&mut entry.control.by);
-        entry.is_saved = false;
+        let order = entry.asked_anew([reason, by]);
         let control = entry.control.at_us;
         tracing::warn!(
             pattern,
@@ -589,7 +595,7 @@ impl Inner {
             until_us,
             "control: the pause lasts until then"
         );
-        self.orders.push_back(Order::Note(entry.control.clone()));
+        self.orders.push_back(order);
     }
 
     /// Limits a rate, or says anew what one is.
@@ -611,9 +617,7 @@ impl Inner {
         }
         entry.control.rows_per_second = Some(rows_per_second);
         entry.pace.set(Some(rows_per_second));
-        reason.clone_into(&mut entry.control.reason);
-        by.clone_into(&mut entry.control.by);
-        entry.is_saved = false;
+        let order = entry.asked_anew([reason, by]);
         let control = entry.control.at_us;
         tracing::warn!(
             pattern,
@@ -623,7 +627,7 @@ impl Inner {
             rows_per_second,
             "control: the rate is another"
         );
-        self.orders.push_back(Order::Note(entry.control.clone()));
+        self.orders.push_back(order);
         Ok(())
     }
 

@@ -17,8 +17,8 @@
 //! Pure, but for the desk's lock. It does not know lanes one by one: the packer does.
 
 mod desk;
-mod pace;
 mod saved;
+mod send_rate;
 
 use std::ops::RangeInclusive;
 
@@ -30,8 +30,8 @@ use crate::pack::{HeldTables, RateLimit};
 use crate::telemetry::status::ControlKind;
 
 pub use desk::{Desk, FilterChange, Order, PAUSE_MAX, Standing, Taken};
-pub use pace::Pace;
 pub use saved::{Saved, Unreadable, control_entry, control_name, lane_entry, lane_name};
+pub use send_rate::SendRate;
 
 /// Most controls at a time.
 pub const CONTROLS_MAX: usize = 64;

@@ -68,17 +68,12 @@ impl Config {
     /// Old and new name of a table that a statement renames, if columns of the old one are hidden, and
     /// not by the same patterns of the new one, which is published. `database` is the selected one.
     pub(super) fn renamed(&self, database: &str, statement: &str) -> Option<(String, String)> {
-        let covers = |list: &[Pattern], names: &[&str; 2]| -> Vec<String> {
-            let of_table = list.iter().filter(|it| it.matches_front(names, self.names));
-            of_table.map(|it| it.as_str().to_owned()).collect()
-        };
+        let hides = |pattern: &Pattern, table: &[&str; 2]| pattern.matches_front(table, self.names);
         sql::renamed(statement).into_iter().find_map(|(old, new)| {
             let old = [old.0.as_deref().unwrap_or(database), old.1.as_str()];
             let new = [new.0.as_deref().unwrap_or(database), new.1.as_str()];
-            let is_less = [&self.drop_columns, &self.hash_columns].iter().any(|list| {
-                let after = covers(list, &new);
-                covers(list, &old).iter().any(|pattern| !after.contains(pattern))
-            });
+            let mut hidden = self.drop_columns.iter().chain(&self.hash_columns);
+            let is_less = hidden.any(|it| hides(it, &old) && !hides(it, &new));
             (is_less && self.wants(new[0], new[1])).then(|| (old.join("."), new.join(".")))
         })
     }

@@ -27,7 +27,7 @@ use super::plan::{Plan, SinkPlan};
 use super::primary::written_to;
 use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, FileStore, TableStore};
-use crate::control::{self, Control as Hold, Pace, Saved};
+use crate::control::{self, Control as Hold, Saved, SendRate};
 use crate::encode::Lane;
 use crate::filter::{Pattern, UnreadableVersion, Versions};
 use crate::pack::RowRange;
@@ -65,7 +65,7 @@ pub struct ReplayRequest {
     /// Whether it may publish now: of a process that may lose the stream to another.
     pub permit: Permit,
     /// How fast; `None`: as fast as can be.
-    pub pace: Option<Arc<Pace>>,
+    pub pace: Option<Arc<SendRate>>,
     /// Who is told how far it is, instead of the log.
     pub watch: Watch,
 }

@@ -19,7 +19,7 @@ use crate::app::supervise::LOOP_PAUSE_MAX;
 use crate::aws;
 use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
-use crate::control::Pace;
+use crate::control::SendRate;
 use crate::encode::{FinalizeOptions, Origin, Oversize, Replay};
 use crate::freshness::verdict::accounting::Span;
 use crate::freshness::{
@@ -81,7 +81,7 @@ pub(super) struct Pass<'a> {
     /// To find out when these have gone by.
     pub(super) surplus_rows: Option<Arc<SurplusRows>>,
     /// How fast rows are sent.
-    pub(super) pace: Option<Arc<Pace>>,
+    pub(super) pace: Option<Arc<SendRate>>,
     /// Who is told how far it is.
     pub(super) watch: PassWatch,
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Flow;
 use crate::change::NameCase;
 use crate::control::{
-    Control, Order, Pace, Saved, Standing, control_entry, control_name, lane_entry, lane_name,
+    Control, Order, Saved, SendRate, Standing, control_entry, control_name, lane_entry, lane_name,
     rates, tables,
 };
 use crate::pack::{Bucket, HeldLane};
@@ -45,12 +45,12 @@ pub(super) struct Held {
 /// Rows are sent at a limited rate.
 #[derive(Debug)]
 struct Pacing {
-    pace: Arc<Pace>,
+    pace: Arc<SendRate>,
     bucket: Option<Bucket>,
 }
 
 impl Held {
-    pub(super) fn at(pace: Option<Arc<Pace>>) -> Self {
+    pub(super) fn at(pace: Option<Arc<SendRate>>) -> Self {
         let pacing = pace.map(|pace| Pacing { pace, bucket: None });
         Self { pacing, ..Self::default() }
     }

@@ -25,7 +25,7 @@ use super::finalizing::Note;
 use super::progress::Progress;
 use crate::change::{NameCase, Position};
 use crate::checkpoint::{Class, Misuse, Tracker};
-use crate::control::Pace;
+use crate::control::SendRate;
 use crate::decode::Step;
 use crate::encode::{EncodedBatch, Kind};
 use crate::filter::{Filter, Space, Uncovered};
@@ -65,7 +65,7 @@ pub struct FlowConfig {
     /// Keys that are kept while chunks of a snapshot are read.
     pub snapshot_keys_max: usize,
     /// How fast rows are sent, of those that were held back.
-    pub pace: Option<Arc<Pace>>,
+    pub pace: Option<Arc<SendRate>>,
 }
 
 /// What becomes of heartbeats and canaries.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rig::{Rig, Setup, each_row, flow_of, within};
 use crate::change::{GtidSet, Position};
-use crate::control::{Command, Desk, Pace};
+use crate::control::{Command, Desk, SendRate};
 use crate::decode::Decoder;
 use crate::encode::Kind;
 use crate::filter::Config as FilterConfig;
@@ -172,7 +172,7 @@ async fn a_rate_that_is_not_exceeded_is_released_at_once() {
 /// Rows that were held back are read no faster than the rate, whose change holds at once.
 #[test]
 fn rows_that_wait_are_sent_at_the_pace_that_is_set() {
-    let pace = Arc::new(Pace::default());
+    let pace = Arc::new(SendRate::default());
     pace.set(Some(10));
     let config = FlowConfig { pace: Some(Arc::clone(&pace)), ..FlowConfig::default() };
     // The first ten rows were sent before.

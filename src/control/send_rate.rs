@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Rows a second, changed while they are sent.
 #[derive(Debug, Default)]
-pub struct Pace(AtomicU64);
+pub struct SendRate(AtomicU64);
 
-impl Pace {
+impl SendRate {
     /// So many; `None`: as fast as can be.
     pub fn set(&self, rows_per_second: Option<u64>) {
         self.0.store(rows_per_second.unwrap_or(0), Ordering::Relaxed);

@@ -177,17 +177,19 @@ impl Browser {
         self.text(&format!("document.getElementById('{id}').textContent"))
     }
 
-    /// Waits until an expression holds.
+    /// Waits until an expression holds. One that throws, as for an element that is not drawn yet, does not hold.
     pub(crate) fn wait(&mut self, condition: &str) {
         let millis = DEADLINE.as_millis() / 2;
         let expression = format!(
             "new Promise((done) => {{ const end = Date.now() + {millis}; const look = () => {{ \
-             if ({condition}) done(true); else if (Date.now() > end) done(false); \
-             else setTimeout(look, 20); }}; look(); }})"
+             let thrown = ''; try {{ if ({condition}) return done(null); }} \
+             catch (error) {{ thrown = String(error); }} \
+             if (Date.now() > end) done(thrown); else setTimeout(look, 20); }}; look(); }})"
         );
-        if self.value(&expression) != Value::Bool(true) {
+        let outcome = self.value(&expression);
+        if !outcome.is_null() {
             let shown = self.text("document.body.innerText");
-            panic!("never came: {condition}\n{shown}");
+            panic!("never came: {condition} {outcome}\n{shown}");
         }
     }
 

@@ -40,21 +40,26 @@ The JSON document `null` is {\"$json\":null}, SQL's NULL is null.
 
 --format debezium, maxwell or cloudevents prints rows as those do.
 
-On bad bytes: the file, the offset, what was found, and exit code 65. On a file that can't
-be opened: exit code 64.";
+On bad bytes, and on an event that is larger than --event-max: the file, the offset, what was
+found, and exit code 65. On a file that can't be opened: exit code 64.";
 
 /// What documents name as their stream: a file tells of none.
 const NAME: &str = "binpulse";
+
+/// Largest event unless an option says otherwise: two images of a row that a server takes by its defaults
+/// (`max_allowed_packet` is 64 MiB), and as much again.
+const EVENT_BYTES_MAX: u64 = 256 << 20;
 
 /// Offset of a file's first event.
 const FIRST_EVENT: u64 = 4;
 
 /// The command.
 pub(super) fn command() -> Command {
-    let expanded = Arg::new("expanded-event-max")
-        .long("expanded-event-max")
-        .value_name("SIZE")
-        .help("Largest event out of a compressed transaction or event, 1KiB to 1025MiB (default)");
+    let event_max = Arg::new("event-max").long("event-max").value_name("SIZE").help(
+        "Largest event, 1KiB to 1025MiB: a larger one is refused before it is read or decompressed. \
+         Each takes memory of about its size, of 2.5 times its size with a JSON column [default: \
+         256MiB]",
+    );
     let command = Command::new("decode")
         .about("Print the changes in binlog files as JSON lines")
         .long_about(LONG_ABOUT)
@@ -73,7 +78,7 @@ pub(super) fn command() -> Command {
                 .value_delimiter(',')
                 .help("Tables to print, as database.table patterns with * and ?"),
         )
-        .arg(expanded)
+        .arg(event_max)
         .arg(
             Arg::new("unsigned")
                 .long("unsigned")
@@ -91,10 +96,14 @@ pub(super) fn command() -> Command {
 enum Error {
     #[error("{file}: {error}")]
     Open { file: String, error: io::Error },
-    #[error(transparent)]
+    #[error("{error}{hint}", error = .0, hint = remedy(.0))]
     FileReader(#[from] file::Error),
     #[error("{file}: {error}")]
     Lines { file: String, error: lines::Error },
+}
+
+fn remedy(error: &file::Error) -> &'static str {
+    if matches!(error, file::Error::TooLarge { .. }) { " (--event-max allows more)" } else { "" }
 }
 
 /// The patterns of an option; `None` once it was told that one is none.
@@ -110,15 +119,15 @@ fn patterns(matches: &ArgMatches, option: &str, parts: usize, form: &str) -> Opt
     parsed.collect()
 }
 
-/// How large an event out of a compressed one may be; `None` once it was told that this is no size.
-fn expanded_bytes_max(matches: &ArgMatches) -> Option<u64> {
-    let Some(text) = matches.get_one::<String>("expanded-event-max") else {
-        return Some(BYTES_MAX);
+/// How large an event may be; `None` once it was told that this is no size.
+fn event_bytes_max(matches: &ArgMatches) -> Option<u64> {
+    let Some(text) = matches.get_one::<String>("event-max") else {
+        return Some(EVENT_BYTES_MAX);
     };
     match Kind::Bytes(1 << 10, BYTES_MAX).parse(text) {
         Some(Value::Integer(bytes)) => Some(bytes),
         _ => {
-            say!("binpulse: --expanded-event-max: `{text}` is not a size of 1KiB to 1025MiB");
+            say!("binpulse: --event-max: `{text}` is not a size of 1KiB to 1025MiB");
             None
         }
     }
@@ -132,7 +141,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     let Some(unsigned) = patterns(matches, "unsigned", 3, "database.table.@number") else {
         return Exit::Usage;
     };
-    let Some(expanded_bytes_max) = expanded_bytes_max(matches) else { return Exit::Usage };
+    let Some(event_bytes_max) = event_bytes_max(matches) else { return Exit::Usage };
     let settings = flags::format_settings(matches);
     let Some(format) = settings.and_then(|values| flags::format(matches, &values)) else {
         return Exit::Usage;
@@ -144,13 +153,14 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
             verify_checksum: false,
             contiguous: true,
             asks_for_schemas: !unsigned.is_empty(),
-            expanded_bytes_max,
+            expanded_bytes_max: event_bytes_max,
             xa_spool_folder: Some(std::env::temp_dir()),
             xa_unseen: crate::decode::Unseen::Pass,
             ..Config::default()
         }),
         printer: Printer::new(io::stdout().lock(), filter, format, NAME),
         unsigned,
+        event_bytes_max,
         is_first: true,
         // Rows that go by on the same terminal tell enough.
         progress: Progress::new(Unit::Bytes, io::stdout().is_terminal()),
@@ -220,6 +230,7 @@ struct Decoding<W> {
     printer: Printer<W>,
     /// Columns that are unsigned, as database.table.@number.
     unsigned: Vec<Pattern>,
+    event_bytes_max: u64,
     is_first: bool,
     progress: Progress,
     /// Bytes that were read.
@@ -261,7 +272,8 @@ impl<W: io::Write> Decoding<W> {
         }
     }
 
-    fn events<R: Read>(&mut self, mut captured: FileReader<R>) -> Result<(), Error> {
+    fn events<R: Read>(&mut self, captured: FileReader<R>) -> Result<(), Error> {
+        let mut captured = captured.limited(self.event_bytes_max);
         let file = captured.file().to_owned();
         let name = Path::new(&file)
             .file_name()

@@ -178,7 +178,7 @@ pub enum Fault {
     /// An event out of a compressed one that is larger than allowed, or than a server could have made.
     #[error(
         "an event of {bytes} bytes inside a compressed one, expected at most {limit} \
-         (expanded_event_max; no server makes more than 1 GiB)"
+         (decode.expanded_event_max, `decode --event-max`; no server makes more than 1 GiB)"
     )]
     TooLarge {
         /// Bytes that it says it has.

@@ -275,26 +275,48 @@ fn rows_of_xa_transactions_that_the_files_do_not_show_are_told_of() {
 }
 
 #[test]
-fn an_event_that_expands_beyond_the_limit_is_refused_by_name() {
-    for name in ["payload/mysql-9.7", "compressed_events/mariadb-11.8"] {
+fn an_event_beyond_the_limit_is_refused_by_name() {
+    let refused = |name: &str, says: &str| {
         let log = log(name);
         let whole = typed(&["decode", text(&log)]);
         assert_eq!(whole.code, Some(0), "{whole:?}");
-        let enough = typed(&["decode", "--expanded-event-max", "1MiB", text(&log)]);
+        let enough = typed(&["decode", "--event-max", "1MiB", text(&log)]);
         assert_eq!((enough.code, enough.out == whole.out), (Some(0), true), "{name}");
-        let found = typed(&["decode", "--expanded-event-max", "1KiB", text(&log)]);
+        let found = typed(&["decode", "--event-max", "1KiB", text(&log)]);
         assert_eq!(found.code, Some(65), "{name}: {found:?}");
-        assert!(
-            found.error.contains("inside a compressed one, expected at most 1024"),
-            "{found:?}"
-        );
+        assert!(found.error.contains(says), "{name}: {found:?}");
         assert!(whole.out.starts_with(&found.out), "{name}");
-    }
+    };
+    refused("payload/mysql-9.7", "inside a compressed one, expected at most 1024");
+    refused("compressed_events/mariadb-11.8", "inside a compressed one, expected at most 1024");
+    refused("all_types/mysql-9.7", "bytes, expected at most 1024");
     for wrong in ["", "1", "2GiB", "much"] {
-        let found = typed(&["decode", "--expanded-event-max", wrong, text(&log("rows/mysql-9.7"))]);
+        let found = typed(&["decode", "--event-max", wrong, text(&log("rows/mysql-9.7"))]);
         assert_eq!(found.code, Some(64), "{wrong}: {found:?}");
-        assert!(found.error.contains("--expanded-event-max"), "{wrong}: {found:?}");
+        assert!(found.error.contains("--event-max"), "{wrong}: {found:?}");
     }
+}
+
+/// Memory is taken for what is read, and an event of 512 MiB is not read.
+#[test]
+fn a_large_event_is_refused_by_its_header_alone() {
+    let mut bytes = std::fs::read(log("rows/mysql-9.7")).expect("a log");
+    let description = u32::from_le_bytes(bytes[13..17].try_into().expect("four bytes")) as usize;
+    bytes.truncate(4 + description);
+    let mut header = [0; 19];
+    header[4] = 30;
+    header[9..13].copy_from_slice(&(512_u32 << 20).to_le_bytes());
+    bytes.extend(header);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("binlog.000001");
+    std::fs::write(&path, bytes).expect("a file");
+    let found = typed(&["decode", "--event-max", "64MiB", text(&path)]);
+    assert_eq!(found.code, Some(65), "{found:?}");
+    let says =
+        "found an event of 536870912 bytes, expected at most 67108864 (--event-max allows more)";
+    assert!(found.error.contains(says), "{found:?}");
+    let by_default = typed(&["decode", text(&path)]);
+    assert!(by_default.error.contains("expected at most 268435456"), "{by_default:?}");
 }
 
 #[test]

@@ -64,6 +64,20 @@ pub enum Error {
         /// Its length according to its header.
         found: u32,
     },
+    /// An event is larger than its reader takes.
+    #[error(
+        "{file}: at offset {offset}: found an event of {found} bytes, expected at most {limit}"
+    )]
+    TooLarge {
+        /// Name as given.
+        file: String,
+        /// Start of the event.
+        offset: u64,
+        /// Its length according to its header.
+        found: u32,
+        /// The most that it may have.
+        limit: u64,
+    },
     /// It does not start with a description of its format.
     #[error(
         "{file}: at offset {offset}: found an event of type {found}, expected a format description \

@@ -35,6 +35,7 @@ pub struct FileReader<R> {
     offset: u64,
     next_offset: u64,
     checksum: Checksum,
+    event_bytes_max: u64,
 }
 
 impl FileReader<File> {
@@ -61,6 +62,7 @@ impl<R: Read> FileReader<R> {
             offset: 0,
             next_offset: 0,
             checksum: Checksum::new(),
+            event_bytes_max: BYTES_MAX,
         };
         captured.fill(MAGIC.len())?;
         match captured.rest().first_chunk() {
@@ -78,6 +80,11 @@ impl<R: Read> FileReader<R> {
             }
         }
         Ok(captured)
+    }
+
+    /// Refuses events of more bytes: each is held as a whole.
+    pub fn limited(self, event_bytes_max: u64) -> Self {
+        Self { event_bytes_max, ..self }
     }
 
     /// Name as given.
@@ -123,6 +130,10 @@ impl<R: Read> FileReader<R> {
         let Some(length) = usize::try_from(stated).ok().filter(|_| is_possible) else {
             return Err(self.bad_length(stated));
         };
+        if u64::from(stated) > self.event_bytes_max {
+            let (file, offset, limit) = (self.file.clone(), self.offset, self.event_bytes_max);
+            return Err(Error::TooLarge { file, offset, found: stated, limit });
+        }
         self.fill(length)?;
         let Some(event) = self.rest().get(..length) else { return Err(self.truncated(length)) };
         let mut checksum = self.checksum.clone();

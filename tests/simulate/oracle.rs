@@ -309,8 +309,9 @@ impl Oracle {
 const STALE: f64 = 3.0;
 /// How long a change may have waited when a process says `quiet`, seconds.
 const QUIET_MAX: f64 = 20.0;
-/// The same for `live`.
-const LIVE_MAX: f64 = 30.0;
+/// The same for `live`: the lag of which `catching_up` and `lagging` begin to tell, 30 s, and the age of a
+/// verdict that still counts.
+const LIVE_MAX: f64 = 30.0 + STALE;
 
 fn words(change: &Change) -> Words {
     let image = |row: &Option<Vec<Value>>| match row {

@@ -45,10 +45,13 @@ pub(crate) struct Ailments {
     pub(crate) slow_ms: u64,
 }
 
+/// The rows that are committed.
+pub(crate) type Committed = BTreeMap<Key, Row>;
+
 /// The inside of a server.
 pub(crate) struct State {
     pub(crate) log: Log,
-    pub(crate) rows: BTreeMap<Key, Row>,
+    pub(crate) rows: Committed,
     /// Rows that a transaction has written: by which session.
     pub(crate) locks: BTreeMap<Key, u32>,
     /// Sessions' named locks.

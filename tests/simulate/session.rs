@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::answers;
 use crate::log::{Change, FIRST};
 use crate::machine::Link;
-use crate::server::{Author, Broken, Key, Server, State, Written};
+use crate::server::{Author, Broken, Committed, Key, Server, State, Written};
 use crate::sql::{Expression, Scope, Statement, evaluate};
 use crate::value::{Definition, Row, Type, Value};
 
@@ -41,6 +41,8 @@ pub(crate) struct Session {
     sequence: u8,
     /// What the open transaction has written; `None`: each statement is its own.
     open: Option<Written>,
+    /// What the open transaction reads, if that is as of its begin.
+    view: Option<Committed>,
     variables: BTreeMap<String, String>,
 }
 
@@ -74,6 +76,7 @@ pub(crate) async fn serve(server: Arc<Server>, link: Link, stream: DuplexStream)
         stream,
         sequence: 0,
         open: None,
+        view: None,
         variables: BTreeMap::new(),
     };
     tokio::select! {
@@ -184,6 +187,7 @@ impl Session {
 
     fn roll_back(&mut self) {
         self.open = None;
+        self.view = None;
         let id = self.id;
         let mut state = self.server.state();
         // What is being committed is in the log, and keeps its locks until it is.
@@ -199,6 +203,8 @@ impl Session {
         match first {
             "START" => {
                 self.open = Some(Written::new());
+                let is_as_of_begin = sql.contains("WITH CONSISTENT SNAPSHOT");
+                self.view = is_as_of_begin.then(|| self.server.state().rows.clone());
                 return Ok(Answer::Done(0));
             }
             "ROLLBACK" => {
@@ -207,6 +213,7 @@ impl Session {
             }
             "COMMIT" => {
                 let written = self.open.take().unwrap_or_default();
+                self.view = None;
                 return self.commit(written).await.map(|()| Answer::Done(0));
             }
             "SET" => {
@@ -293,7 +300,8 @@ impl Session {
                     None => vec![(None, Vec::new())],
                     Some(name) => {
                         let table = self.table(name);
-                        let found = self.matching(&state, &written, &table, wanted, sql);
+                        let view = self.view.as_ref().filter(|_| !locks);
+                        let found = self.matching(&state, view, &written, &table, wanted, sql);
                         if *locks {
                             self.lock(&mut state, found.iter().map(|(key, _)| key))?;
                         }
@@ -327,7 +335,7 @@ impl Session {
             }
             Statement::Update { table, set, wanted } => {
                 let table = self.table(table);
-                let found = self.matching(&state, &written, &table, wanted, sql);
+                let found = self.matching(&state, None, &written, &table, wanted, sql);
                 self.lock(&mut state, found.iter().map(|(key, _)| key))?;
                 let mut affected = 0;
                 for (key, row) in found {
@@ -339,7 +347,7 @@ impl Session {
             }
             Statement::Delete { table, wanted } => {
                 let table = self.table(table);
-                let found = self.matching(&state, &written, &table, wanted, sql);
+                let found = self.matching(&state, None, &written, &table, wanted, sql);
                 self.lock(&mut state, found.iter().map(|(key, _)| key))?;
                 let affected = found.len() as u64;
                 written.extend(found.into_iter().map(|(key, _)| (key, None)));
@@ -382,7 +390,7 @@ impl Session {
             }
             let key = (table.id, table.key_of(&row));
             self.lock(state, [&key])?;
-            let there = find(state, written, &key);
+            let there = find(&state.rows, written, &key);
             let after = match &there {
                 None => row.clone(),
                 Some(_) if else_set.is_empty() => {
@@ -419,21 +427,23 @@ impl Session {
     fn matching(
         &self,
         state: &State,
+        view: Option<&Committed>,
         written: &Written,
         table: &Arc<Definition>,
         wanted: &[Expression],
         sql: &str,
     ) -> Vec<(Key, Row)> {
+        let rows = view.unwrap_or(&state.rows);
         let from = (table.id, Vec::new());
         let of_table = |key: &&Key| key.0 == table.id;
         let mut keys: Vec<&Key> =
-            state.rows.range(from.clone()..).map(|(key, _)| key).take_while(of_table).collect();
+            rows.range(from.clone()..).map(|(key, _)| key).take_while(of_table).collect();
         keys.extend(written.range(from..).map(|(key, _)| key).take_while(of_table));
         keys.sort();
         keys.dedup();
         let mut found = Vec::new();
         for key in keys {
-            let Some(row) = find(state, written, key) else { continue };
+            let Some(row) = find(rows, written, key) else { continue };
             let scope = Rows { session: self, state, table: Some(table), row: &row, new: None };
             let holds = |it| evaluate(it, &scope).unwrap_or_else(|| unknown(sql)).int() != 0;
             if wanted.iter().all(holds) {
@@ -539,10 +549,10 @@ fn unknown(sql: &str) -> Value {
     panic!("the model of the server can't evaluate this statement: {sql}")
 }
 
-fn find(state: &State, written: &Written, key: &Key) -> Option<Row> {
+fn find(rows: &Committed, written: &Written, key: &Key) -> Option<Row> {
     match written.get(key) {
         Some(own) => own.clone(),
-        None => state.rows.get(key).cloned(),
+        None => rows.get(key).cloned(),
     }
 }
 

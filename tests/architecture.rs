@@ -87,7 +87,7 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("telemetry/metrics/scrape_sources.rs: register", "one list of all that is read at a scrape"),
     ("verdict/evaluator/mod.rs: observe", "one arm for each event"),
     ("faults/catalogue/inject.rs: begin", "one arm for each fault"),
-    ("tests/poll_once/world.rs: check", "one run, and all that must hold after it"),
+    ("tests/handle_next/world.rs: check", "one run, and all that must hold after it"),
     ("tracker/world.rs: tell", "one arm for each call of the model"),
 ];
 

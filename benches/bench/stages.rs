@@ -199,7 +199,7 @@ impl Messages {
             for finalized in self.finalized.drain(..) {
                 let (Finalized::Message(message) | Finalized::TooLarge(message)) = finalized;
                 let content = message.uncompressed_bytes as usize;
-                packer.observe_sealed(lane, content, message.body.len());
+                packer.observe_finalized(lane, content, message.body.len());
             }
         }
     }

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use binpulse::aws::{Deadlines, Shared};
 use binpulse::encode::{Kind, LaneId, Message, open};
-use binpulse::freshness::echo::{Queue, Sqs};
+use binpulse::freshness::canary::echo::{Queue, Sqs};
 use binpulse::sink::sns::{Config, Sns};
 use binpulse::sink::{OnRefusal, Settlement, intake};
 use tokio::runtime::{Builder, Runtime};

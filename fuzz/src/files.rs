@@ -11,12 +11,12 @@ use binpulse::sink::quarantine::{Entry, Reader};
 use tokio::runtime::Runtime;
 
 /// Where a file is put for the code under test; in memory where the machine has such a place.
-struct Desk {
+struct ControlRegistry {
     folder: tempfile::TempDir,
     runtime: Runtime,
 }
 
-impl Desk {
+impl ControlRegistry {
     fn new() -> Self {
         let memory = PathBuf::from("/dev/shm");
         let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -32,7 +32,7 @@ impl Desk {
 }
 
 thread_local! {
-    static DESK: RefCell<Desk> = RefCell::new(Desk::new());
+    static DESK: RefCell<ControlRegistry> = RefCell::new(ControlRegistry::new());
 }
 
 /// Each line with its checksum put right, where the first byte is not `#`.
@@ -51,9 +51,9 @@ fn lines(input: &[u8]) -> Vec<u8> {
 
 /// A checkpoint file. What was read is the same when written and read again.
 pub fn checkpoint(input: &[u8]) -> u64 {
-    DESK.with_borrow(|desk| {
-        let path = desk.put(&lines(input));
-        desk.runtime.block_on(async {
+    DESK.with_borrow(|registry| {
+        let path = registry.put(&lines(input));
+        registry.runtime.block_on(async {
             let Ok(mut store) = FileStore::open(&path, "main").await else { return 0 };
             let read = store.load().await.expect("it was opened").expect("it is not empty");
             store.begin(&read).await.expect("it can be written");
@@ -67,8 +67,8 @@ pub fn checkpoint(input: &[u8]) -> u64 {
 
 /// A quarantine file.
 pub fn quarantine(input: &[u8]) -> u64 {
-    DESK.with_borrow(|desk| {
-        let path = desk.put(&lines(input));
+    DESK.with_borrow(|registry| {
+        let path = registry.put(&lines(input));
         let Ok(reader) = Reader::new(&path) else { return 0 };
         let mut entries = 0;
         for entry in reader {

@@ -74,8 +74,8 @@ pub(super) async fn begin(
             ..saved
         };
         // What an operator holds back stays so; its rows have other numbers.
-        Saved::forget_lanes(&mut checkpoint.snapshot);
-        Versions::begin_epoch(&mut checkpoint.snapshot);
+        Saved::forget_lanes(&mut checkpoint.annotations);
+        Versions::begin_epoch(&mut checkpoint.annotations);
         store.begin(&checkpoint).await?;
         return Ok(checkpoint);
     }
@@ -89,7 +89,7 @@ pub(super) async fn begin(
         ..Checkpoint::default()
     };
     checkpoint.gtid_set.clone_from(&opened.resolved.before);
-    checkpoint.snapshot.extend(plan.snapshot.on_start.then(Progress::owed_entry));
+    checkpoint.annotations.extend(plan.snapshot.on_start.then(Progress::owed_entry));
     match &opened.resolved.start {
         Start::Gtid(set) => checkpoint.gtid_set = set.clone(),
         Start::GtidFrom { set, from } => {

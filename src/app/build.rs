@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::flow::{decoder, flow};
 use super::follow::{self, Follow};
 use super::freshness::spawn_freshness;
-use super::history::History;
 use super::lease::Lease;
 use super::monitoring::{Controls, Monitoring, SIDE_GRACE};
 use super::plan::Plan;
@@ -19,6 +18,7 @@ use super::replay;
 use super::sink::{AnySink, SETTLEMENTS_MAX, claims};
 use super::snapshot::Snapshots;
 use super::source::Opened;
+use super::source_rollback::SourceRollback;
 use super::start::{Opening, halted, is_fenced, open, outcome};
 use super::state::{Phase, State};
 use super::stream::{Stream, StreamContext};
@@ -27,7 +27,7 @@ use super::{Outcome, Unavailable};
 use crate::aws;
 use crate::change::Position;
 use crate::checkpoint::{Checkpoint, Saving};
-use crate::control::{Control, Desk, Saved};
+use crate::control::{Control, ControlRegistry, Saved};
 use crate::encode::Origin;
 use crate::filter::{Since, Versions};
 use crate::freshness::FreshnessState;
@@ -134,7 +134,7 @@ struct Beside {
     /// Where replays are asked for.
     replay: Arc<replay::Control>,
     /// What is held back.
-    held: Arc<Desk>,
+    held: Arc<ControlRegistry>,
     /// Settings that are read again.
     reloading: Reloading,
     /// Whether any of them may publish.
@@ -188,12 +188,12 @@ impl App {
         monitoring.hosts.stream_is_at(source.source.host(source.host)?);
         let body_bytes_max = topics.common_bytes_max() / 20 * 19;
         let origin = Arc::new(RwLock::new(origin(&plan, &checkpoint, &source)));
-        let (batches, to_seal) = encoded_queue();
+        let (batches, to_finalize) = encoded_queue();
         let (noted, finalizing_notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
         let gauge = feed.gauge().clone();
         let finalizing = finalizing(&plan, &shared, &origin, controls.digests.clone())?;
-        spawn_finalizing(finalizing, topics, to_seal, feed, noted)?;
+        spawn_finalizing(finalizing, topics, to_finalize, feed, noted)?;
         let (checkpointing, _) = Saver::spawn(store, Saving::new(plan.checkpoint.interval));
         let shown = (Arc::clone(&controls.snapshot), Arc::clone(&metrics));
         let of = (state.clone(), gauge.clone(), controls.reloader.filters());
@@ -226,7 +226,11 @@ impl App {
             state: state.clone(),
             liveness: monitoring.liveness,
             reporter: monitoring.reporter,
-            history: History::new(&plan, monitoring.freshness_state.received().clone(), None),
+            history: SourceRollback::new(
+                &plan,
+                monitoring.freshness_state.received().clone(),
+                None,
+            ),
             followed_by: monitoring.hosts.followed_by,
             findings: monitoring.findings,
             leads_to,
@@ -372,12 +376,12 @@ fn spawn_sink(
 fn restore(
     flow: &mut Flow,
     plan: &Plan,
-    desk: &Desk,
+    registry: &ControlRegistry,
     (checkpoint, end): (&Checkpoint, Since),
 ) -> Result<(), Unavailable> {
-    let versions = Versions::read(&checkpoint.snapshot)?;
+    let versions = Versions::read(&checkpoint.annotations)?;
     flow.restore_filters(versions, &plan.filter, (platform::wall_us(), end))?;
-    let saved = Saved::read(&checkpoint.snapshot)?;
+    let saved = Saved::read(&checkpoint.annotations)?;
     for control in &saved.controls {
         let Control { pattern, reason, by, rows_per_second, .. } = control;
         if control.holds() {
@@ -397,7 +401,7 @@ fn restore(
             );
         }
     }
-    desk.open(&saved.controls);
+    registry.open(&saved.controls);
     flow.restore_held(saved, platform::now())?;
     Ok(())
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::control::Desk;
+use crate::control::ControlRegistry;
 use crate::freshness::FreshnessState;
 use crate::platform;
 use crate::telemetry::metrics::{Kind, ScrapedFamily};
 use crate::telemetry::status::{ControlState, ControlStatus};
 
 /// How each control stands, with the time that is left to send what it holds back.
-pub(super) fn shown(desk: &Desk, freshness: &FreshnessState) -> Vec<ControlStatus> {
+pub(super) fn shown(registry: &ControlRegistry, freshness: &FreshnessState) -> Vec<ControlStatus> {
     let expiry = freshness.purge().expiry();
     let now = platform::now();
-    let mut all = desk.status();
+    let mut all = registry.status();
     for control in &mut all {
         control.purge_margin_seconds = control.first_row_us.zip(expiry).map(|(us, expiry)| {
             #[expect(clippy::cast_precision_loss, reason = "an age, not an identity")]
@@ -24,9 +24,12 @@ pub(super) fn shown(desk: &Desk, freshness: &FreshnessState) -> Vec<ControlStatu
 }
 
 /// The metrics about them: a series for each control that is in force.
-pub(super) fn families(desk: &Arc<Desk>, freshness: &Arc<FreshnessState>) -> [ScrapedFamily; 3] {
+pub(super) fn families(
+    registry: &Arc<ControlRegistry>,
+    freshness: &Arc<FreshnessState>,
+) -> [ScrapedFamily; 3] {
     let gauge = |name, help, of: fn(&ControlStatus) -> Option<f64>| {
-        let (desk, freshness) = (Arc::clone(desk), Arc::clone(freshness));
+        let (registry, freshness) = (Arc::clone(registry), Arc::clone(freshness));
         let read = move || {
             let sample = |control: &ControlStatus| {
                 let labels = vec![
@@ -35,7 +38,7 @@ pub(super) fn families(desk: &Arc<Desk>, freshness: &Arc<FreshnessState>) -> [Sc
                 ];
                 Some((labels, of(control)?))
             };
-            shown(&desk, &freshness).iter().filter_map(sample).collect()
+            shown(&registry, &freshness).iter().filter_map(sample).collect()
         };
         let labels = &["table", "kind"];
         ScrapedFamily { name, help, kind: Kind::Gauge, labels, read: Arc::new(read) }

@@ -1,4 +1,5 @@
-//! Echo queues: how they are read, and what is told of them.
+//! Echo queues: how they are read, and what is told of them. Each is read by a task of its own,
+//! `Task::EchoReader`, which runs [`read`]; `freshness.rs` starts it.
 
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use super::plan::Plan;
 use super::sink::sns_config;
 use crate::aws;
 use crate::freshness::FreshnessState;
-use crate::freshness::echo::{EchoReader, KeepNewest, KeptReceipt, Open, Sqs, canary_in, open};
+use crate::freshness::canary::echo::{
+    EchoReader, KeepNewest, KeptReceipt, Open, Sqs, canary_in, open,
+};
 use crate::freshness::received::Newest;
 use crate::telemetry::metrics::{Kind, ScrapedFamily};
 

@@ -7,7 +7,7 @@ use super::source::Opened;
 use crate::checkpoint::{Checkpoint, Tracker};
 use crate::decode::{self, Decoder};
 use crate::filter::Filter;
-use crate::freshness::path::Marks;
+use crate::freshness::canary::path::Marks;
 use crate::freshness::{Nonces, Recogniser, WatermarkProvider};
 use crate::pack::{self, Packer, Sequences};
 use crate::pipeline::{ControlMessages, Error, Flow, FlowConfig, OwnRows, Window};

@@ -50,12 +50,12 @@ impl Follow {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = self.poll_once(spacing) => {}
+                () = self.follow_once(spacing) => {}
             }
         }
     }
 
-    async fn poll_once(&self, spacing: Duration) {
+    async fn follow_once(&self, spacing: Duration) {
         tokio::time::sleep(spacing).await;
         if !self.is_read_only() {
             return;

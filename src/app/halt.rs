@@ -1,4 +1,8 @@
-//! What an error of the loop means for the stream, in words.
+//! What an error of the loop means for the stream: dial again, or halt.
+//!
+//! Nothing but a restart of the process ends a halt ([`with_restart`]): until then `Stream::halt` explains
+//! it, and delivers and saves what was on its way. With `shutdown.on_halt = exit` the process ends at once.
+//! Which error means what is decided by [`decide`]; for errors of the source by `source::Error::recovery`.
 
 use crate::change::Position;
 use crate::checkpoint;
@@ -144,9 +148,9 @@ pub(super) fn with_restart(remedy: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{self, Refusal, Step};
+    use crate::source::{self, ServerErrorKind, Step};
 
-    fn refused(refusal: Refusal) -> Error {
+    fn refused(refusal: ServerErrorKind) -> Error {
         let message = "the server's words".to_owned();
         source::Error::Refused { step: Step::Stream, refusal, code: 1236, message }.into()
     }
@@ -155,9 +159,9 @@ mod tests {
     fn what_fails_at_one_place_too_often_halts_in_the_servers_words() {
         let (here, there) = (Position::new("b.000001", 4), Position::new("b.000001", 400));
         for (refusal, reason, tries) in [
-            (Refusal::AnonymousTransaction, HaltReason::GtidMode, 2),
-            (Refusal::BinlogUnreadable, HaltReason::Corrupt, 5),
-            (Refusal::DumpFailed, HaltReason::SourceRefused, 5),
+            (ServerErrorKind::AnonymousTransaction, HaltReason::GtidMode, 2),
+            (ServerErrorKind::BinlogUnreadable, HaltReason::Corrupt, 5),
+            (ServerErrorKind::DumpFailed, HaltReason::SourceRefused, 5),
         ] {
             let error = refused(refusal);
             let mut counted = ConsecutiveFailures::default();

@@ -1,44 +1,16 @@
-//! The values of the metrics' labels, from the enums and the plan.
+//! The values of the metrics' labels (see `telemetry/metrics/labels.rs`), from the enums of the parts and
+//! from the settings.
 
 use super::plan::Plan;
-use super::stream::MOVED;
+use super::stream::{MOVED, STREAM_ENDED};
 use super::supervise::Task;
 use crate::decode::kind;
-use crate::freshness::echo::Echo;
+use crate::freshness::canary::echo::Echo;
 use crate::freshness::{Ignored, SqlFailure};
-use crate::sink::Class;
+use crate::sink::FailureClass;
+use crate::source;
 use crate::telemetry::metrics::LabelValues;
 use crate::telemetry::snapshot::ChunkDiscard;
-
-/// Why a stream may end and be dialled again, as [`crate::source::Error::name`] has it.
-const RECONNECT_REASONS: [&str; 26] = [
-    MOVED,
-    "stream_ended",
-    "resolve",
-    "connect",
-    "timed_out",
-    "silent",
-    "closed",
-    "broken",
-    "tls_handshake",
-    "protocol",
-    "damaged_event",
-    "shutting_down",
-    "too_many_connections",
-    "offline",
-    "no_host",
-    "access_denied",
-    "privilege_missing",
-    "account_locked",
-    "password_expired",
-    "tls_demanded",
-    "login_method",
-    "host_not_allowed",
-    "host_blocked",
-    "killed",
-    "dump_failed",
-    "refused",
-];
 
 /// Label values, all known before the first scrape.
 pub(super) fn label_values(plan: &Plan) -> LabelValues {
@@ -51,9 +23,12 @@ pub(super) fn label_values(plan: &Plan) -> LabelValues {
         heartbeat_results: results().collect(),
         echo_kinds: (Echo::LABELS.into_iter()).chain(Ignored::ALL.map(Ignored::as_str)).collect(),
         publish_results: std::iter::once("ok")
-            .chain(Class::ALL.iter().map(|class| class.as_str()))
+            .chain(FailureClass::ALL.iter().map(|class| class.as_str()))
             .collect(),
-        reconnect_reasons: RECONNECT_REASONS.to_vec(),
+        reconnect_reasons: [MOVED, STREAM_ENDED]
+            .into_iter()
+            .chain(source::Error::names())
+            .collect(),
         filter_patterns: {
             let patterns = plan.filter.patterns();
             patterns.map(|(key, pattern)| (key, pattern.as_str().to_owned())).collect()

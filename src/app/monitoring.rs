@@ -24,7 +24,7 @@ use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
 use super::switches::Switches;
-use crate::control::Desk;
+use crate::control::ControlRegistry;
 use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
@@ -74,7 +74,7 @@ pub(super) struct Controls {
     pub(super) digests: Option<Arc<LaneDigests>>,
     /// What `/readyz` tells.
     pub(super) readiness: Readiness,
-    pub(super) held: Arc<Desk>,
+    pub(super) held: Arc<ControlRegistry>,
     pub(super) reloader: Arc<Reloader>,
 }
 
@@ -176,7 +176,7 @@ impl Monitoring {
         let metrics = Arc::new(Metrics::new(&label_values(plan), scraped.sources(plan))?);
         freshness_state.count_in(Arc::clone(&metrics));
 
-        let desk = Arc::new(StatusBuilder {
+        let status = Arc::new(StatusBuilder {
             plan: Arc::clone(plan),
             state: state.clone(),
             freshness_state: Arc::clone(&freshness_state),
@@ -191,7 +191,7 @@ impl Monitoring {
             controls: controls.clone(),
             started: platform::now(),
         });
-        let http = serve(plan, desk, &hosts.written_to, loops.clone()).await?;
+        let http = serve(plan, status, &hosts.written_to, loops.clone()).await?;
         let freshness_tasks = TaskGroup::new("freshness");
         let supervisor = Supervisor::new(&freshness_tasks.tasks, &loops, &metrics);
         let monitoring = Self {
@@ -268,21 +268,21 @@ impl Monitoring {
 /// Takes the address of the pages, answers, and begins to record what they show of the past.
 async fn serve(
     plan: &Plan,
-    desk: Arc<StatusBuilder>,
+    builder: Arc<StatusBuilder>,
     written_to: &SharedHost,
     loops: Loops,
 ) -> Result<TaskGroup, Unavailable> {
-    let metrics = Arc::clone(&desk.metrics);
-    let controls = desk.controls.clone();
+    let metrics = Arc::clone(&builder.metrics);
+    let controls = builder.controls.clone();
     let switch = Arc::new(Switches {
-        maintenance: Arc::clone(&desk.maintenance),
+        maintenance: Arc::clone(&builder.maintenance),
         controls: controls.clone(),
-        state: desk.state.clone(),
-        lease: desk.lease.clone(),
+        state: builder.state.clone(),
+        lease: builder.lease.clone(),
     });
     #[cfg(feature = "testing")]
     if let Some(machine) = platform::current() {
-        let shown = Arc::clone(&desk);
+        let shown = Arc::clone(&builder);
         let document = move || serde_json::to_value(shown.status());
         machine.shows(Box::new(move || document().unwrap_or_default()));
         let posted = Arc::clone(&switch);
@@ -290,8 +290,8 @@ async fn serve(
     }
     let digests = controls.digests.map(|digests| shadow::endpoint(plan, digests));
     let recorder = Recorder::new(plan, written_to);
-    let status = Arc::clone(&desk);
-    let status = Box::new(move || status.status());
+    let shows = Arc::clone(&builder);
+    let status = Box::new(move || shows.status());
     let shown = recorder.clone();
     let history = Box::new(move || shown.document());
     let http = TaskGroup::new("http");
@@ -313,7 +313,7 @@ async fn serve(
     http.tasks.spawn(platform::part(bound.run(http.stop.clone())));
     // To the very end: how a stop went is a part of it.
     supervisor.keep(Task::History, &http.stop, move |stop| {
-        recorder.clone().keep(Arc::clone(&desk), stop)
+        recorder.clone().keep(Arc::clone(&builder), stop)
     });
     Ok(http)
 }

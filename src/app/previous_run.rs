@@ -13,7 +13,7 @@ use super::state::State;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::known::{self, Known};
 use crate::freshness::schema::{CHECKPOINT, HEARTBEAT, literal};
-use crate::freshness::{FreshnessState, SqlFailure, Writer, WriterConfig};
+use crate::freshness::{FreshnessState, SqlFailure, WriteSession, WriterConfig};
 use crate::mysql::{ConnectOptions, Error, HostPort, Session, SharedHost};
 use crate::platform;
 
@@ -191,7 +191,7 @@ pub(super) async fn keep(
 }
 
 async fn write(config: &WriterConfig, table: &str, known: &Known) -> Result<(), String> {
-    let mut writer = Writer::connect(config).await.map_err(|refusal| refusal.message)?;
+    let mut writer = WriteSession::connect(config).await.map_err(|refusal| refusal.message)?;
     let facts = writer.facts().await.map_err(|error| error.to_string())?;
     if let Some(refusal) = facts.refusal() {
         return Err(refusal.message);

@@ -27,7 +27,7 @@ use super::controls::shown;
 use super::plan::Plan;
 use super::replay::{Error, ReplayRequest, Watch, bounded, peek, replay};
 use crate::change::NameCase;
-use crate::control::{Control, Desk, Saved, SendRate, Taken, tables};
+use crate::control::{Control, ControlRegistry, Saved, SendRate, Taken, tables};
 use crate::freshness::{FreshnessState, Observation};
 use crate::pack::{HeldLane, RowRange};
 use crate::platform;
@@ -71,15 +71,15 @@ enum Failure {
 /// Sends what is released, and tells the verdict what is held back, until told to stop.
 pub(super) async fn run(
     plan: Arc<Plan>,
-    desk: Arc<Desk>,
+    registry: Arc<ControlRegistry>,
     metrics: Arc<Metrics>,
     freshness: Arc<FreshnessState>,
     permit: Permit,
     stop: CancellationToken,
 ) {
     let standing = Arc::default();
-    let sender = Sender { plan, desk: Arc::clone(&desk), metrics, permit, stop, standing };
-    tokio::join!(send_all(&sender), tell(&desk, &freshness, &sender.stop));
+    let sender = Sender { plan, registry: Arc::clone(&registry), metrics, permit, stop, standing };
+    tokio::join!(send_all(&sender), tell(&registry, &freshness, &sender.stop));
 }
 
 /// Some controls at a time, each by a task of its own.
@@ -89,7 +89,7 @@ async fn send_all(sender: &Sender) {
         tokio::select! {
             () = sender.stop.cancelled() => break,
             Some(_ended) = tasks.join_next() => {}
-            taken = sender.desk.next_sending(tried_us), if tasks.len() < SENT_AT_ONCE => {
+            taken = sender.registry.next_sending(tried_us), if tasks.len() < SENT_AT_ONCE => {
                 tried_us = taken.control.at_us;
                 tasks.spawn(platform::part(sender.clone().send_one(taken)));
             }
@@ -99,11 +99,12 @@ async fn send_all(sender: &Sender) {
 }
 
 /// Tells the verdict when an operator holds everything back, and ends pauses in time.
-async fn tell(desk: &Desk, freshness: &FreshnessState, stop: &CancellationToken) {
+async fn tell(registry: &ControlRegistry, freshness: &FreshnessState, stop: &CancellationToken) {
     let mut told = (None, None);
     loop {
         let now = platform::now();
-        let by = (desk.holds_all(ControlKind::Suppress), desk.holds_all(ControlKind::Pause));
+        let by =
+            (registry.holds_all(ControlKind::Suppress), registry.holds_all(ControlKind::Pause));
         if by.0 != told.0 {
             freshness.observe(Observation::Suppressed(by.0.clone()), now);
         }
@@ -111,8 +112,8 @@ async fn tell(desk: &Desk, freshness: &FreshnessState, stop: &CancellationToken)
             freshness.observe(Observation::Paused(by.1.clone()), now);
         }
         told = by;
-        desk.keeps_logs(freshness.purge().expiry());
-        desk.end_pauses(&shown(desk, freshness), platform::wall_us());
+        registry.keeps_logs(freshness.purge().expiry());
+        registry.end_pauses(&shown(registry, freshness), platform::wall_us());
         if stop.run_until_cancelled(tokio::time::sleep(TELL_EVERY)).await.is_none() {
             return;
         }
@@ -123,7 +124,7 @@ async fn tell(desk: &Desk, freshness: &FreshnessState, stop: &CancellationToken)
 #[derive(Clone)]
 struct Sender {
     plan: Arc<Plan>,
-    desk: Arc<Desk>,
+    registry: Arc<ControlRegistry>,
     metrics: Arc<Metrics>,
     /// Whether it may publish now.
     permit: Permit,
@@ -158,7 +159,7 @@ impl Sender {
             }
             Err(error) => {
                 tracing::warn!(pattern, %error, "control: what was held back can't be sent");
-                self.desk.could_not_send(taken.control.at_us, &error.to_string());
+                self.registry.could_not_send(taken.control.at_us, &error.to_string());
                 self.stop.run_until_cancelled(tokio::time::sleep(RETRY_PAUSE)).await;
             }
         }
@@ -174,21 +175,23 @@ impl Sender {
             part = self.part(taken, most, part.is_all, None).await?;
             rows += part.rows;
             wholes += u32::from(part.is_all);
-            if !self.desk.is_sending(control.at_us) {
+            if !self.registry.is_sending(control.at_us) {
                 return Ok(Some(rows));
             }
             let rate = taken.pace.rows_per_second();
             // The saved checkpoint may not know yet what the loop holds back.
             let is_more = |rows| rate.is_some_and(|rate| rows > at_once(rate));
-            if is_little(part, wholes, rate) && !is_more(self.desk.rows_held(control.at_us, None)) {
+            if is_little(part, wholes, rate)
+                && !is_more(self.registry.rows_held(control.at_us, None))
+            {
                 let alone = self.standing.lock().await;
-                let standing = self.desk.stand(STANDS_MAX).await.ok_or(Failure::NoLoop)?;
-                if !is_more(self.desk.rows_held(control.at_us, Some(&standing.lanes))) {
+                let standing = self.registry.stand(STANDS_MAX).await.ok_or(Failure::NoLoop)?;
+                if !is_more(self.registry.rows_held(control.at_us, Some(&standing.lanes))) {
                     break (standing, alone);
                 }
-                self.desk.go_on();
+                self.registry.go_on();
             }
-            if is_rate && self.desk.some_wait() {
+            if is_rate && self.registry.some_wait() {
                 return Ok(None);
             }
             if part.rows == 0 {
@@ -201,16 +204,16 @@ impl Sender {
         let is_live = match tokio::time::timeout_at(until.into(), rest).await {
             Ok(Ok(part)) => {
                 rows += part.rows;
-                self.desk.go_live(control.at_us).await
+                self.registry.go_live(control.at_us).await
             }
             Ok(Err(error)) => {
-                self.desk.go_on();
+                self.registry.go_on();
                 return Err(error);
             }
             Err(_) => false,
         };
         if !is_live {
-            self.desk.go_on();
+            self.registry.go_on();
             return Err(Failure::TooSlow);
         }
         Ok(Some(rows))
@@ -229,7 +232,7 @@ impl Sender {
         let case = self.plan.filter.names;
         let (mut ranges, since_us) = loop {
             let saved = peek(&self.plan).await?;
-            let held = Saved::read(&saved.snapshot).map_err(Error::from)?;
+            let held = Saved::read(&saved.annotations).map_err(Error::from)?;
             let is_saved = |lane: &HeldLane| saved.lanes.get(&lane.lane.key) >= Some(&lane.next);
             if standing.is_none_or(|lanes| lanes.iter().all(is_saved)) {
                 break ranges(&held, control, &saved.lanes, case);
@@ -237,7 +240,7 @@ impl Sender {
             let pause = tokio::time::sleep(LOOK_PAUSE);
             self.stop.run_until_cancelled(pause).await.ok_or(Failure::Interrupted)?;
         };
-        let before = self.desk.sent_so_far(control.at_us);
+        let before = self.registry.sent_so_far(control.at_us);
         for range in &mut ranges {
             let sent = before.get(&range.lane).copied().unwrap_or_default();
             range.first = range.first.max(sent.saturating_add(1));
@@ -264,28 +267,28 @@ impl Sender {
         // On a thread of its own, as replays that are asked for.
         let (plan, stop) = (bounded(&self.plan), self.stop.child_token());
         let guard = stop.clone().drop_guard();
-        let sends = self.desk.sends(control.at_us);
+        let sends = self.registry.sends(control.at_us);
         let mut running =
             Box::pin(platform::computing(
                 async move { Box::pin(replay(plan, request, &stop)).await },
             ));
         let ended = tokio::select! {
             ended = &mut running => ended,
-            () = self.desk.given_up(control.at_us) => {
+            () = self.registry.given_up(control.at_us) => {
                 drop(guard);
                 running.await
             }
         };
         let report = ended.map_err(|_| Failure::NoLoop)??;
         drop(sends);
-        if !self.desk.is_sending(control.at_us) {
+        if !self.registry.is_sending(control.at_us) {
             return Err(Failure::GivenUp);
         }
         if report.is_interrupted {
             return Err(Failure::Interrupted);
         }
         self.metrics.released_rows_total.inc_by(report.rows);
-        self.desk.sent(control.at_us, sent, report.rows, report.until_us);
+        self.registry.sent(control.at_us, sent, report.rows, report.until_us);
         if standing.is_none() {
             self.wait_out(pace, report.rows, began).await?;
         }

@@ -21,7 +21,7 @@ use super::plan::{Plan, Settings};
 use super::source::look;
 use super::state::State;
 use crate::config::{Difference, Takes, Values};
-use crate::control::Desk;
+use crate::control::ControlRegistry;
 use crate::filter::{self, Version};
 use crate::platform;
 use crate::snapshot;
@@ -318,7 +318,7 @@ pub(super) fn as_it_stands(plan: &Arc<Plan>) -> Arc<Plan> {
 #[derive(Clone)]
 pub(super) struct Reloading {
     reloader: Arc<Reloader>,
-    held: Arc<Desk>,
+    held: Arc<ControlRegistry>,
     findings: Findings,
     state: State,
 }
@@ -328,7 +328,7 @@ impl Reloading {
     pub(super) fn begin(
         plan: &Arc<Plan>,
         reloader: Arc<Reloader>,
-        held: &Arc<Desk>,
+        held: &Arc<ControlRegistry>,
         (findings, state): (&Findings, &State),
     ) -> Self {
         reloader.open(plan);

@@ -43,7 +43,7 @@ pub async fn begin_shadow(live: Plan, file: &Path) -> Result<Plan, ShadowError> 
     if store.load().await?.is_none() {
         let mut place = replay::peek(&live).await?;
         // A snapshot is the live process's. What it holds back the shadow holds back too.
-        place.snapshot.retain(|name, _| Saved::has(name));
+        place.annotations.retain(|name, _| Saved::has(name));
         place.lanes.insert(Lane::notice_key_of("lanes").into(), u64::from(live.pack.lanes));
         place.stream.clone_from(&name);
         store.begin(&place).await?;

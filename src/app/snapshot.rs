@@ -42,7 +42,7 @@ impl Snapshots {
         of: (State, QueueGauge, Filters),
     ) -> Result<(Self, mpsc::Receiver<Ask>), super::Unavailable> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
-        let mut saved = Progress::saved(&checkpoint.snapshot)?;
+        let mut saved = Progress::saved(&checkpoint.annotations)?;
         let now_s = u32::try_from(platform::wall_us() / 1_000_000).unwrap_or(u32::MAX);
         let attempt = saved.as_ref().map_or(now_s, |progress| progress.next_attempt(now_s));
         if let Some(progress) = &mut saved {
@@ -51,7 +51,7 @@ impl Snapshots {
         if let Some(progress) = &saved {
             control.show(progress.status());
         }
-        let on_start = plan.snapshot.on_start && Progress::is_owed(&checkpoint.snapshot);
+        let on_start = plan.snapshot.on_start && Progress::is_owed(&checkpoint.annotations);
         let everything = || Request { tables: vec!["*.*".to_owned()], ..Request::default() };
         let snapshots = Self {
             config: config(plan, attempt, of),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::Outcome;
 use super::catalog::{self, Catalog};
-use super::history::History;
 use super::patience::Patience;
 use super::plan::Plan;
 use super::primary::find;
+use super::source_rollback::SourceRollback;
 use crate::checkpoint::Checkpoint;
 use crate::freshness::watch::Reporter;
 use crate::freshness::{Observation, StreamFailure};
@@ -58,7 +58,7 @@ impl Opened {
 pub(super) async fn open_source(
     plan: &Plan,
     saved: Option<&Checkpoint>,
-    history: &History,
+    history: &SourceRollback,
     reporter: &Reporter,
 ) -> Result<Opened, StartError> {
     let wanted = wanted(plan, saved);
@@ -175,7 +175,7 @@ pub(super) async fn look(plan: &Plan, host: usize) -> Result<(Facts, Catalog), s
 pub(super) async fn checked(
     plan: &Plan,
     wanted: &Wanted,
-    history: &History,
+    history: &SourceRollback,
 ) -> Result<Opened, StartError> {
     let (host, resolved) =
         resume::resolve_any(&plan.source, find(plan).await.first(), wanted).await?;

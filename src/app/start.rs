@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use super::begin::{begin, open_store};
 use super::echo;
 use super::halt::{reason_of, with_restart};
-use super::history::History;
 use super::lease::{self, Lease};
 use super::monitoring::Monitoring;
 use super::patience::Patience;
@@ -17,6 +16,7 @@ use super::plan::Plan;
 use super::previous_run::{PreviousRun, RanBefore, ask};
 use super::sink::{AnySink, aws_config};
 use super::source::{Opened, StartError, open_source, reach};
+use super::source_rollback::SourceRollback;
 use super::store::AnyStore;
 use super::{Outcome, Unavailable};
 use crate::aws;
@@ -58,7 +58,8 @@ pub(super) async fn open(
         Some(saved) => echo::newest(plan, &shared, saved.epoch).await,
         None => None,
     };
-    let history = History::new(plan, monitoring.freshness_state.received().clone(), saved.as_ref());
+    let history =
+        SourceRollback::new(plan, monitoring.freshness_state.received().clone(), saved.as_ref());
     let history = history.with_canary(plan, canary);
     let source = open_source(plan, saved.as_ref(), &history, &monitoring.reporter).await?;
     if let AnyStore::File(store) = &store {

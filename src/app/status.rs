@@ -12,7 +12,7 @@ use super::monitoring::Controls;
 use super::paths;
 use super::plan::{PathRoute, Plan};
 use super::state::{Phase, State};
-use crate::freshness::echo::Fate;
+use crate::freshness::canary::echo::CanaryResult;
 use crate::freshness::round_trips::{Canaries, Failure, RoundTrip};
 use crate::freshness::verdict::{Condition, Known, Reason, words};
 use crate::freshness::watch::{Shared, View};
@@ -135,7 +135,7 @@ impl StatusBuilder {
         let health = self.health.snapshot(now);
         Sink {
             kind: self.plan.sink.kind().to_owned(),
-            up: health.impediment.is_none(),
+            up: health.is_up(),
             last_accept_age_seconds: seconds(health.since_ack),
             oldest_pending_age_seconds: seconds(health.oldest_unsettled),
             queue_bytes: self.gauge.queued_bytes() as u64,
@@ -302,8 +302,8 @@ fn consumers(
         .collect()
 }
 
-fn recent(fate: Fate, now: Instant) -> Canary {
-    let Fate { number, state, accepted_at, completed_at } = fate;
+fn recent(fate: CanaryResult, now: Instant) -> Canary {
+    let CanaryResult { number, state, accepted_at, completed_at } = fate;
     Canary {
         number,
         state,

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::Outcome;
 use super::findings::Findings;
 use super::halt::{ConsecutiveFailures, Decision, decide};
-use super::history::History;
 use super::patience::{PAUSE_FIRST, PAUSE_MAX, random};
 use super::source::Opened;
+use super::source_rollback::SourceRollback;
 use super::state::{Phase, State};
 use crate::backoff::{Backoff, ReconnectBackoff};
 use crate::decode::Decoder;
@@ -36,6 +36,8 @@ enum Turn {
 
 /// Why a connection ended that was well: another host is the primary.
 pub(super) const MOVED: &str = "moved";
+/// The same: of a stream that ended for no reason of the source's.
+pub(super) const STREAM_ENDED: &str = "stream_ended";
 
 /// The stream, across all its connections.
 pub(super) struct Stream {
@@ -52,7 +54,7 @@ pub(super) struct Stream {
     state: State,
     liveness: Liveness,
     reporter: Reporter,
-    history: History,
+    history: SourceRollback,
     /// Who is told where the stream comes from.
     followed_by: Option<SharedHost>,
     findings: Findings,
@@ -74,7 +76,7 @@ pub(super) struct StreamContext {
     pub(super) state: State,
     pub(super) liveness: Liveness,
     pub(super) reporter: Reporter,
-    pub(super) history: History,
+    pub(super) history: SourceRollback,
     /// Who is told where the stream comes from.
     pub(super) followed_by: Option<SharedHost>,
     /// Who is told of the source's settings.
@@ -411,6 +413,6 @@ fn reason(error: &Error) -> &'static str {
         | Error::SinkEnded
         | Error::Checkpoint(_)
         | Error::Quarantine(_)
-        | Error::Misuse(_) => "stream_ended",
+        | Error::Misuse(_) => STREAM_ENDED,
     }
 }

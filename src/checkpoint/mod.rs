@@ -26,7 +26,7 @@ pub use saving::Saving;
 pub use state::{Checkpoint, Delta, Place};
 pub use table::{TableConfig, TableStore};
 
-pub use tracker::{Class, Commit, Misuse, MovedLanes, Tracker};
+pub use tracker::{Commit, Misuse, MovedLanes, Tracker, TransactionKind};
 
 /// Where a stream's checkpoint is kept.
 ///

@@ -41,7 +41,7 @@ pub struct Checkpoint {
     pub lanes: BTreeMap<Arc<str>, u64>,
     /// How far a snapshot has got, and what an operator holds back: texts that this part does not read,
     /// by name.
-    pub snapshot: BTreeMap<Arc<str>, Arc<str>>,
+    pub annotations: BTreeMap<Arc<str>, Arc<str>>,
     /// How often the checkpoint was taken over: its present owner's number.
     pub owner: u64,
     /// When it was saved, microseconds since 1970 UTC.
@@ -63,11 +63,11 @@ impl Checkpoint {
         for (lane, next) in &delta.lanes {
             self.lanes.insert(Arc::clone(lane), *next);
         }
-        for (name, text) in &delta.snapshot {
+        for (name, text) in &delta.annotations {
             if text.is_empty() {
-                self.snapshot.remove(name);
+                self.annotations.remove(name);
             } else {
-                self.snapshot.insert(Arc::clone(name), Arc::clone(text));
+                self.annotations.insert(Arc::clone(name), Arc::clone(text));
             }
         }
         self.saved_at_us = delta.taken_at_us;
@@ -94,7 +94,7 @@ pub struct Delta {
     /// Next row number of each lane that moved, each lane once.
     pub lanes: BTreeMap<Arc<str>, u64>,
     /// Texts of these that changed; empty: gone.
-    pub snapshot: BTreeMap<Arc<str>, Arc<str>>,
+    pub annotations: BTreeMap<Arc<str>, Arc<str>>,
     /// When it was taken, microseconds since 1970 UTC.
     pub taken_at_us: i64,
     /// Number of the newest heartbeat within.
@@ -111,7 +111,7 @@ impl Delta {
         self.resume = newer.resume;
         self.settled = newer.settled;
         self.lanes.extend(newer.lanes);
-        self.snapshot.extend(newer.snapshot);
+        self.annotations.extend(newer.annotations);
         self.taken_at_us = newer.taken_at_us;
         self.heartbeat = newer.heartbeat.max(self.heartbeat);
         self.transactions += newer.transactions;
@@ -143,18 +143,18 @@ mod tests {
         );
         let server = prop::option::of((0..3_u8).prop_map(|n| n.to_string()));
         let numbers = (any::<i64>(), prop::option::of(0..9_u64), 0..9_u64);
-        let snapshot = prop::collection::btree_map(
+        let annotations = prop::collection::btree_map(
             (0..3_u8).prop_map(|n| n.to_string().into()),
             prop_oneof![Just("".into()), Just("a".into()), Just("b".into())],
             0..3,
         );
-        (server, gtids, place(), place(), (lanes, snapshot), numbers).prop_map(
+        (server, gtids, place(), place(), (lanes, annotations), numbers).prop_map(
             |(
                 server_uuid,
                 gtids,
                 resume,
                 settled,
-                (lanes, snapshot),
+                (lanes, annotations),
                 (taken_at_us, heartbeat, transactions),
             )| {
                 Delta {
@@ -163,7 +163,7 @@ mod tests {
                     resume,
                     settled,
                     lanes,
-                    snapshot,
+                    annotations,
                     taken_at_us,
                     heartbeat,
                     transactions,

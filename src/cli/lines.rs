@@ -11,7 +11,7 @@ use crate::decode::{self, Misfit, Statement, Step};
 use crate::encode::Origin;
 use crate::encode::formats::{EventPlace, FormatOptions, Formatter, RowContext, key_change};
 use crate::encode::json::Lines;
-use crate::filter::{Filter, Route, Space};
+use crate::filter::{Filter, MaskBuffer, Route};
 
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 64 << 10;
@@ -28,7 +28,7 @@ pub(super) struct Printer<W> {
     /// Set where rows are printed as another program does.
     foreign: Option<Foreign>,
     filter: Filter,
-    space: Space,
+    space: MaskBuffer,
     text: Vec<u8>,
     passed_statements: u64,
     newest_commit_us: i64,
@@ -100,7 +100,7 @@ impl<W: Write> Printer<W> {
             people: None,
             foreign: Foreign::of(format, stream),
             filter,
-            space: Space::default(),
+            space: MaskBuffer::default(),
             text: Vec::new(),
             passed_statements: 0,
             newest_commit_us: 0,
@@ -189,7 +189,7 @@ impl<W: Write> Printer<W> {
             Route::Unnamed => return Err(rows.misfit(Misfit::Unnamed).into()),
             // Shown as rows: their messages are the streamer's.
             Route::Publish | Route::Outbox(_) | Route::NoOutbox(_) => rows.table(),
-            Route::Redact(redaction) => &redaction.table,
+            Route::Mask(mask) => &mask.table,
         };
         if !table.named {
             self.note_untold(table);
@@ -203,7 +203,7 @@ impl<W: Write> Printer<W> {
         let mut row = 0;
         while let Some(change) = rows.next()? {
             let seen = match &route {
-                Route::Redact(redaction) => redaction.apply(&change, &mut self.space),
+                Route::Mask(mask) => mask.apply(&change, &mut self.space),
                 Route::Publish
                 | Route::Skip
                 | Route::Unnamed

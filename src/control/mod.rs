@@ -3,7 +3,7 @@
 //! table whose rate is limited is held back by itself, while more rows come, and sent at its rate.
 //!
 //! ```text
-//! POST /control -> Desk -> Order -> the loop (packer: rows are numbered, and left out)
+//! POST /control -> ControlRegistry -> Order -> the loop (packer: rows are numbered, and left out)
 //!                   ^                 |
 //!                   +---- status -----+-> checkpoint: the controls, and each lane's range
 //! ```
@@ -14,9 +14,9 @@
 //!   number: what lies between was not sent, however the process ended.
 //! * Consumers are told by `suppressed` messages, before the range is left behind.
 //!
-//! Pure, but for the desk's lock. It does not know lanes one by one: the packer does.
+//! Pure, but for the registry's lock. It does not know lanes one by one: the packer does.
 
-mod desk;
+mod registry;
 mod saved;
 mod send_rate;
 
@@ -29,7 +29,7 @@ use crate::filter::Pattern;
 use crate::pack::{HeldTables, RateLimit};
 use crate::telemetry::status::ControlKind;
 
-pub use desk::{Desk, FilterChange, Order, PAUSE_MAX, Standing, Taken};
+pub use registry::{ControlRegistry, FilterChange, Order, PAUSE_MAX, Standing, Taken};
 pub use saved::{Saved, Unreadable, control_entry, control_name, lane_entry, lane_name};
 pub use send_rate::SendRate;
 

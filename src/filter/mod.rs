@@ -5,9 +5,9 @@
 //! the rows go.
 
 mod changed;
+mod mask;
 mod outbox;
 mod pattern;
-mod redact;
 mod uncovered;
 mod versions;
 
@@ -21,9 +21,9 @@ use crate::sql::{self, Subjects};
 use uncovered::Covers;
 
 pub use changed::Missed;
+pub use mask::{Mask, MaskBuffer};
 pub use outbox::{OutboxConfig, OutboxTable};
 pub use pattern::Pattern;
-pub use redact::{Redaction, Space};
 pub use uncovered::Uncovered;
 pub use versions::{Since, UnreadableVersion, Version, Versions};
 
@@ -80,7 +80,7 @@ pub enum Route {
     /// They are published as they are.
     Publish,
     /// They are published with columns dropped or hashed.
-    Redact(Arc<Redaction>),
+    Mask(Arc<Mask>),
     /// They are messages of an application.
     Outbox(Arc<OutboxTable>),
     /// They are to be messages of an application, but the table lacks this column.
@@ -158,7 +158,7 @@ impl Filter {
     }
 
     /// Whether columns of any table are left out or hashed.
-    pub fn redacts(&self) -> bool {
+    pub fn has_masks(&self) -> bool {
         !self.config.drop_columns.is_empty() || !self.config.hash_columns.is_empty()
     }
 
@@ -227,7 +227,7 @@ impl Filter {
 
     /// Old and new name of a table that a statement renames so that columns that were hidden are not.
     pub fn renamed(&self, database: &str, statement: &str) -> Option<(String, String)> {
-        self.redacts().then(|| self.config.renamed(database, statement))?
+        self.has_masks().then(|| self.config.renamed(database, statement))?
     }
 
     fn remembered(&mut self, table: &Table) -> &TableDecision {
@@ -372,14 +372,14 @@ fn decide(config: &Config, table: &Table) -> Route {
     if !table.named && config.masks(&table.database, &table.name) {
         return Route::Unnamed;
     }
-    let redaction = Redaction::of(config, table);
+    let mask = Mask::of(config, table);
     if config.is_outbox(&table.database, &table.name) {
-        return match OutboxTable::of(&config.outbox, table, redaction) {
+        return match OutboxTable::of(&config.outbox, table, mask) {
             Ok(outbox) => Route::Outbox(Arc::new(outbox)),
             Err(missing) => Route::NoOutbox(missing),
         };
     }
-    redaction.map_or(Route::Publish, |redaction| Route::Redact(Arc::new(redaction)))
+    mask.map_or(Route::Publish, |mask| Route::Mask(Arc::new(mask)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Pattern, Redaction};
+use super::{Mask, Pattern};
 use crate::change::{OutboxColumns, Table};
 
 /// Which tables are outboxes, and what their columns are called.
@@ -38,7 +38,7 @@ pub struct OutboxTable {
     /// aggregate share a lane.
     pub table: Arc<Table>,
     /// What is dropped or hashed before.
-    pub redaction: Option<Arc<Redaction>>,
+    pub mask: Option<Arc<Mask>>,
     /// Whether an update of a row ends the stream.
     pub halts_on_update: bool,
 }
@@ -48,9 +48,9 @@ impl OutboxTable {
     pub(super) fn of(
         config: &OutboxConfig,
         table: &Table,
-        redaction: Option<Redaction>,
+        mask: Option<Mask>,
     ) -> Result<Self, Arc<str>> {
-        let seen = redaction.as_ref().map_or(table, |redaction| &redaction.table);
+        let seen = mask.as_ref().map_or(table, |mask| &mask.table);
         let find = |name: &str| {
             seen.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
         };
@@ -81,7 +81,7 @@ impl OutboxTable {
         };
         Ok(Self {
             table: Arc::new(table),
-            redaction: redaction.map(Arc::new),
+            mask: mask.map(Arc::new),
             halts_on_update: config.halts_on_update,
         })
     }
@@ -126,7 +126,7 @@ mod tests {
             (None, vec![("tenant".to_owned(), 3)])
         );
         assert_eq!(outbox.table.primary_key, [1], "rows of an aggregate share a lane");
-        assert!(outbox.redaction.is_some());
+        assert!(outbox.mask.is_some());
         assert_ne!(outbox.table.fingerprint, source.fingerprint);
         let orders = Arc::new(Table { fingerprint: 9, ..Table::clone(&table("orders", 5)) });
         assert!(matches!(filter.route(&orders), Route::Publish));

@@ -297,8 +297,8 @@ proptest! {
         asked in prop::collection::vec((seen(), case(), any::<bool>()), 1..12),
     ) {
         let mut filter = Filter::new(lists.config());
-        let redacts = !lists.0[3].is_empty() || !lists.0[4].is_empty();
-        prop_assert_eq!(filter.redacts(), redacts);
+        let masks = !lists.0[3].is_empty() || !lists.0[4].is_empty();
+        prop_assert_eq!(filter.has_masks(), masks);
         let count = lists.config().patterns().count();
         prop_assert_eq!(count, [0, 1, 3, 4].iter().map(|list| lists.0[*list].len()).sum::<usize>());
         let mut expected_matches = vec![0; count];
@@ -315,8 +315,8 @@ proptest! {
                         let plain: Vec<_> = columns.into_iter().map(|column| (column, false)).collect();
                         prop_assert_eq!(kept, plain);
                     }
-                    (Route::Redact(redaction), Some(Some(kept))) => {
-                        let found: Vec<_> = redaction.table.columns.iter()
+                    (Route::Mask(mask), Some(Some(kept))) => {
+                        let found: Vec<_> = mask.table.columns.iter()
                             .map(|column| (column.name.as_str(), column.mysql_type == "char(64)"))
                             .collect();
                         prop_assert_eq!(&kept, &found);

@@ -3,7 +3,7 @@
 
 use super::verdict::Reason;
 use crate::mysql::{self, ConnectionLoss};
-use crate::source::{self, Recovery, Refusal};
+use crate::source::{self, Recovery, ServerErrorKind};
 
 /// The family of causes that a failed connection or statement belongs to. Numbers are the server's
 /// (MySQL manual, "Server Error Message Reference"; measured on 9.7).
@@ -253,37 +253,37 @@ impl StreamFailure {
         }
     }
 
-    fn of_refusal(refusal: Refusal, code: u16) -> Self {
+    fn of_refusal(refusal: ServerErrorKind, code: u16) -> Self {
         match refusal {
-            Refusal::Purged | Refusal::FileUnknown => Self::Purged,
-            Refusal::ReplicaAhead => Self::Diverged,
-            Refusal::Fenced => Self::DuplicateReplica,
-            Refusal::AccessDenied
-            | Refusal::AccountLocked
-            | Refusal::PasswordExpired
-            | Refusal::LoginMethod
-            | Refusal::HostNotAllowed
-            | Refusal::HostBlocked => Self::Sql(SqlFailure::Login),
-            Refusal::PrivilegeMissing => Self::Sql(SqlFailure::Denied),
-            Refusal::TlsDemanded => Self::Sql(SqlFailure::Tls),
-            Refusal::TooManyConnections => Self::Sql(SqlFailure::TooManyConnections),
-            Refusal::Offline => Self::Sql(SqlFailure::Offline),
-            Refusal::ShuttingDown => Self::Sql(SqlFailure::ShuttingDown),
-            Refusal::Killed => Self::Ended,
-            Refusal::OffsetImpossible
-            | Refusal::BinlogTruncated
-            | Refusal::BinlogCorrupt
-            | Refusal::EventTooLarge
-            | Refusal::BinlogUnreadable
-            | Refusal::GtidModeOff
-            | Refusal::AnonymousTransaction
-            | Refusal::GtidTransaction
-            | Refusal::ChecksumNotAgreed
-            | Refusal::SenderFailed
-            | Refusal::BinlogOff
-            | Refusal::ServerIdUnset
-            | Refusal::DumpFailed
-            | Refusal::Other => Self::Sql(SqlFailure::Other(code)),
+            ServerErrorKind::Purged | ServerErrorKind::FileUnknown => Self::Purged,
+            ServerErrorKind::ReplicaAhead => Self::Diverged,
+            ServerErrorKind::Fenced => Self::DuplicateReplica,
+            ServerErrorKind::AccessDenied
+            | ServerErrorKind::AccountLocked
+            | ServerErrorKind::PasswordExpired
+            | ServerErrorKind::LoginMethod
+            | ServerErrorKind::HostNotAllowed
+            | ServerErrorKind::HostBlocked => Self::Sql(SqlFailure::Login),
+            ServerErrorKind::PrivilegeMissing => Self::Sql(SqlFailure::Denied),
+            ServerErrorKind::TlsDemanded => Self::Sql(SqlFailure::Tls),
+            ServerErrorKind::TooManyConnections => Self::Sql(SqlFailure::TooManyConnections),
+            ServerErrorKind::Offline => Self::Sql(SqlFailure::Offline),
+            ServerErrorKind::ShuttingDown => Self::Sql(SqlFailure::ShuttingDown),
+            ServerErrorKind::Killed => Self::Ended,
+            ServerErrorKind::OffsetImpossible
+            | ServerErrorKind::BinlogTruncated
+            | ServerErrorKind::BinlogCorrupt
+            | ServerErrorKind::EventTooLarge
+            | ServerErrorKind::BinlogUnreadable
+            | ServerErrorKind::GtidModeOff
+            | ServerErrorKind::AnonymousTransaction
+            | ServerErrorKind::GtidTransaction
+            | ServerErrorKind::ChecksumNotAgreed
+            | ServerErrorKind::SenderFailed
+            | ServerErrorKind::BinlogOff
+            | ServerErrorKind::ServerIdUnset
+            | ServerErrorKind::DumpFailed
+            | ServerErrorKind::Other => Self::Sql(SqlFailure::Other(code)),
         }
     }
 

@@ -2,7 +2,7 @@
 //! behind the sink.
 //!
 //! Two kinds of code, kept apart. Tasks do I/O and report [`Observation`]s: the [`heartbeat`] writer,
-//! the [`canary`] writers, the [`echo`] readers, looks at the server and samples of ourselves.
+//! the [`canary`] writers, the [`canary::echo`] readers, looks at the server and samples of ourselves.
 //! Observers are pure and are told what happened and when: the [`round_trips`] and the [`verdict`]'s
 //! judge.
 //!
@@ -10,15 +10,14 @@
 //! that messages settled.
 
 pub mod canary;
+mod clock_offset;
 pub mod config;
 mod dialect;
-pub mod echo;
 mod failure;
 mod grants;
 pub mod heartbeat;
 mod nonce;
 mod observation;
-pub mod path;
 mod pending_write;
 pub mod probe;
 mod progress;
@@ -27,13 +26,12 @@ mod recognise;
 pub mod round_trips;
 mod sampler;
 pub mod schema;
-mod source_clock;
 mod stages;
 mod state;
 pub mod verdict;
 pub(crate) mod watch;
 mod watermark;
-mod writer;
+mod write_session;
 
 pub use config::{Conflict, Periods};
 pub use failure::{SqlFailure, StreamFailure};
@@ -51,4 +49,4 @@ pub(crate) use sampler::Sampler;
 pub use stages::{Stage, Stages};
 pub(crate) use state::FreshnessState;
 pub use watermark::{Watermark, WatermarkProvider};
-pub use writer::{Refusal, Writer, WriterConfig};
+pub use write_session::{WriteRefused, WriteSession, WriterConfig};

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::verdict::accounting::Span;
+use super::verdict::certificate::Span;
 use super::{SqlFailure, StreamFailure};
 use crate::change::{GtidSet, Uuid};
-use crate::sink::Class;
+use crate::sink::FailureClass;
 
 /// A step in a canary's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -377,8 +377,8 @@ pub struct SinkSample {
     pub acknowledged: u64,
     /// When the last one was.
     pub last_acknowledged: Option<Instant>,
-    /// Class of the last failure, since the last acknowledgement.
-    pub failure: Option<Class>,
+    /// FailureClass of the last failure, since the last acknowledgement.
+    pub failure: Option<FailureClass>,
     /// Failures in a row, since the last acknowledgement.
     pub failures_in_a_row: u32,
     /// When a user's row was last acknowledged.

@@ -12,24 +12,24 @@ use std::time::Duration;
 use crate::mysql::{self, HostPort};
 
 use super::SqlFailure;
-use super::writer::{Refusal, Writer};
+use super::write_session::{WriteRefused, WriteSession};
 
 /// The session's own deadline on a write. It only bounds how long a session that is silent for ever
 /// is kept; the one that counts is the caller's.
 const FATE_MAX: Duration = Duration::from_hours(24);
 
-type Outcome = (Writer, Result<u64, Failure>);
+type Outcome = (WriteSession, Result<u64, Failure>);
 
 /// Why a write ended.
 struct Failure {
-    refusal: Refusal,
+    refusal: WriteRefused,
     /// The session is of no more use.
     is_fatal: bool,
 }
 
 impl From<mysql::Error> for Failure {
     fn from(error: mysql::Error) -> Self {
-        Self { is_fatal: error.is_fatal(), refusal: Refusal::from(error) }
+        Self { is_fatal: error.is_fatal(), refusal: WriteRefused::from(error) }
     }
 }
 
@@ -63,22 +63,22 @@ pub(super) struct Outstanding {
 /// At most one session with at most one write outstanding.
 #[derive(Default)]
 pub(super) struct PendingWrite {
-    writer: Option<Writer>,
+    writer: Option<WriteSession>,
     outstanding: Option<Outstanding>,
     /// The server of the session, also while a write is out on it.
     host: Option<HostPort>,
 }
 
 /// How a write ended: rows changed by its last statement, or why it failed.
-pub(super) type Ended = Result<u64, Refusal>;
+pub(super) type Ended = Result<u64, WriteRefused>;
 
 impl PendingWrite {
     /// The session, if there is one and nothing is outstanding on it.
-    pub(super) fn writer(&mut self) -> Option<&mut Writer> {
+    pub(super) fn writer(&mut self) -> Option<&mut WriteSession> {
         self.writer.as_mut()
     }
 
-    pub(super) fn put(&mut self, writer: Writer) {
+    pub(super) fn put(&mut self, writer: WriteSession) {
         self.host = Some(writer.session.host().clone());
         self.writer = Some(writer);
     }
@@ -114,7 +114,7 @@ impl PendingWrite {
     ) -> Option<Ended> {
         let statements: Vec<Statement> = statements.into_iter().map(Into::into).collect();
         let Some(mut writer) = self.writer.take() else {
-            let refusal = Refusal::from(mysql::Error::Abandoned);
+            let refusal = WriteRefused::from(mysql::Error::Abandoned);
             return Some(Err(refusal));
         };
         let session_id = writer.session.id();
@@ -145,7 +145,7 @@ impl PendingWrite {
     }
 }
 
-async fn run(writer: &mut Writer, statement: &Statement) -> Result<u64, Failure> {
+async fn run(writer: &mut WriteSession, statement: &Statement) -> Result<u64, Failure> {
     let session = &mut writer.session;
     session.query_within(&statement.sql, FATE_MAX).await?;
     let changed = session.affected_rows();
@@ -160,7 +160,10 @@ async fn run(writer: &mut Writer, statement: &Statement) -> Result<u64, Failure>
         "rolled back: it changed {changed} rows, expected {expected}: `{}`",
         statement.sql.chars().take(SHOWN_MAX).collect::<String>()
     );
-    Err(Failure { refusal: Refusal { reason: SqlFailure::Other(0), message }, is_fatal: false })
+    Err(Failure {
+        refusal: WriteRefused { reason: SqlFailure::Other(0), message },
+        is_fatal: false,
+    })
 }
 
 /// Characters of a statement that a message shows.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::verdict::accounting::Span;
+use super::verdict::certificate::Span;
 use super::{CanaryStep, Seen};
 use crate::change::Position;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::change::{Cell, Change, Image, NameCase, Op, Table};
 
+use super::canary::path::{Mark, MarkedTable, Marks};
 use super::canary::values::{Shape, columns, expected};
-use super::path::{Mark, MarkedTable, Marks};
 use super::schema::{CANARY, HEARTBEAT, LEASE, SchemaName};
 use super::{CanaryStep, Phase};
 

@@ -10,7 +10,7 @@ use super::watch::Reporter;
 use super::{LagSample, Observation, SinkSample, StreamSample};
 use crate::platform;
 use crate::sink::health::Snapshot;
-use crate::sink::{Class, Health};
+use crate::sink::{FailureClass, Health};
 use crate::source::Liveness;
 use crate::telemetry::{Metrics, Readiness};
 
@@ -44,12 +44,12 @@ impl Sampler {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => before = self.poll_once(&before),
+                _ = ticks.tick() => before = self.sample_once(&before),
             }
         }
     }
 
-    fn poll_once(&mut self, before: &Snapshot) -> Snapshot {
+    fn sample_once(&mut self, before: &Snapshot) -> Snapshot {
         let now = platform::now();
         if self.freshness_stop.is_cancelled() && !self.is_stopping {
             self.is_stopping = true;
@@ -61,7 +61,7 @@ impl Sampler {
         }
         let snapshot = self.health.snapshot(now);
         self.readiness.stream(self.liveness.is_connected());
-        self.readiness.sink(snapshot.impediment.is_none());
+        self.readiness.sink(snapshot.is_up());
         self.count(before, &snapshot);
         self.reporter.report_at(now, Observation::RuntimeTick);
         self.reporter.report_at(now, Observation::Sink(self.sink(&snapshot, now)));
@@ -76,7 +76,7 @@ impl Sampler {
         let attempts = &self.metrics.publish_attempts_total;
         attempts.of("ok").inc_by(snapshot.attempts_ok.saturating_sub(before.attempts_ok));
         let failed = snapshot.attempts_failed.iter().zip(&before.attempts_failed);
-        for (class, (new, old)) in Class::ALL.iter().zip(failed) {
+        for (class, (new, old)) in FailureClass::ALL.iter().zip(failed) {
             attempts.of(class.as_str()).inc_by(new.saturating_sub(*old));
         }
         let bytes = snapshot.settled_bytes.saturating_sub(before.settled_bytes);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use super::canary::path::CanaryPath;
 use super::canary::values;
-use super::path::CanaryPath;
 
 pub use super::dialect::{Dialect, literal};
 
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn a_path_gets_the_privileges_of_its_steps_and_no_more() {
         use crate::freshness::Phase;
-        use crate::freshness::path::{Steps, Template};
+        use crate::freshness::canary::path::{Steps, Template};
         let template = |phase: Phase| {
             let sql = format!("{} '{{mark}}'", phase.as_str());
             Template::parse(phase, &sql).expect("a template")

@@ -4,11 +4,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::echo::Echo;
+use super::canary::echo::Echo;
+use super::clock_offset::Offset;
+use super::clock_offset::SourceClock;
 use super::round_trips::EvaluatedEcho;
-use super::source_clock::SourceClock;
-use super::verdict::accounting::Span;
-use super::verdict::clock_offset::Offset;
+use super::verdict::certificate::Span;
 use super::watch::{PurgeMargin, Reporter};
 use super::{
     CanaryStep, Nonces, Observation, Observer, Phase, Progress, ProgressObserver, Received,

@@ -3,7 +3,7 @@
 //! A *lane* is what is published in order; on FIFO topics it is a message group. By default each
 //! table is one lane; with `lanes = N` a row's primary key chooses one of N ([`choice`]).
 //!
-//! A lane's rows are gathered in one open batch, which becomes a encoded batch when
+//! A lane's rows are gathered in one open batch, which becomes an encoded batch when
 //! - its message is estimated to be full (64 KiB of body by default: SNS bills by that step; up to
 //!   the topic's limit while publishing is backed up),
 //! - it has waited for the linger, which is nothing while changes are few and publishing keeps up

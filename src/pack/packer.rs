@@ -122,7 +122,7 @@ impl Packer {
         }
     }
 
-    /// Takes a row. `ack_group` is the ack group of delivery of its transaction. Drafts that became ready are
+    /// Takes a row. `ack_group` is the ack group of its transaction. Batches that became ready are
     /// appended to `out`, those of one lane in order.
     pub fn push(
         &mut self,
@@ -225,7 +225,7 @@ impl Packer {
 
     /// Learns how well a lane's rows compress: a message of `content_bytes` before compression had a
     /// body of `body_bytes`.
-    pub fn observe_sealed(&mut self, lane: LaneId, content_bytes: usize, body_bytes: usize) {
+    pub fn observe_finalized(&mut self, lane: LaneId, content_bytes: usize, body_bytes: usize) {
         let slot = self.slot_of_lane.get(&lane).and_then(|slot| self.slots.get_mut(*slot));
         if let Some(slot) = slot.filter(|_| content_bytes >= TELLING_BYTES_MIN) {
             let seen = to_f64(body_bytes) / to_f64(content_bytes);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::encode::Message;
-use crate::sink::Class;
+use crate::sink::FailureClass;
 use crate::sink::claim_check::{ClaimCheck, Error};
 
 /// Ceiling of the first pause after a failure, and of the last.
@@ -60,15 +60,15 @@ fn may_pass(error: &Error) -> bool {
     match error {
         Error::Config(_) => false,
         Error::Put { class, .. } => match class {
-            Class::Throttled
-            | Class::ServerError
-            | Class::Timeout
-            | Class::Unreachable
-            | Class::Denied
-            | Class::Credentials
-            | Class::NotFound
-            | Class::Unknown => true,
-            Class::Refused | Class::TooLarge => false,
+            FailureClass::Throttled
+            | FailureClass::ServerError
+            | FailureClass::Timeout
+            | FailureClass::Unreachable
+            | FailureClass::Denied
+            | FailureClass::Credentials
+            | FailureClass::NotFound
+            | FailureClass::Unknown => true,
+            FailureClass::Refused | FailureClass::TooLarge => false,
         },
     }
 }

@@ -229,7 +229,7 @@ mod tests {
     use super::*;
     use crate::change::{Gtid, Tag, TransactionId, Uuid};
     use crate::freshness::verdict::State;
-    use crate::freshness::verdict::accounting::{Counts, Gap, Mark, Unaccounted};
+    use crate::freshness::verdict::certificate::{Counts, Gap, Mark, Unaccounted};
 
     fn certificate(unaccounted: Unaccounted, executed: GtidSet) -> Certificate {
         let mark = |number| Mark {

@@ -1,6 +1,6 @@
 //! What goes by, added up in plain numbers and told to the metrics once a burst.
 
-use crate::checkpoint::Class;
+use crate::checkpoint::TransactionKind;
 use crate::decode::kind;
 use crate::telemetry::Metrics;
 
@@ -35,14 +35,14 @@ impl Default for EventCounts {
 /// Names of classes in the metrics, in the order of [`class_index`].
 const CLASSES: [&str; 6] = ["user", "filtered", "heartbeat", "canary", "checkpoint", "lease"];
 
-fn class_index(class: Class) -> usize {
+fn class_index(class: TransactionKind) -> usize {
     match class {
-        Class::User => 0,
-        Class::Filtered => 1,
-        Class::Heartbeat(_) => 2,
-        Class::Canary => 3,
-        Class::Checkpoint => 4,
-        Class::Lease => 5,
+        TransactionKind::User => 0,
+        TransactionKind::Filtered => 1,
+        TransactionKind::Heartbeat(_) => 2,
+        TransactionKind::Canary => 3,
+        TransactionKind::Checkpoint => 4,
+        TransactionKind::Lease => 5,
     }
 }
 
@@ -55,7 +55,7 @@ impl Counts {
 
     /// A transaction ended.
     #[inline]
-    pub(super) fn transaction(&mut self, class: Class) {
+    pub(super) fn transaction(&mut self, class: TransactionKind) {
         self.classes[class_index(class)] += 1;
     }
 

@@ -1,4 +1,4 @@
-//! Which topic a encoded batch goes to, and what that topic takes.
+//! Which topic an encoded batch goes to, and what that topic takes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Topics {
         known.min().unwrap_or(self.message_bytes_max)
     }
 
-    /// The topic of a encoded batch.
+    /// The topic of an encoded batch.
     pub(crate) fn of(&mut self, batch: &EncodedBatch) -> Destination {
         let arn = match (batch.kind(), batch.table()) {
             (Kind::Canary, Some(table)) if batch.is_of_path() => {

@@ -7,13 +7,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::encode::EncodedBatch;
 
-/// Drafts on the way.
+/// Encoded batches on the way.
 const DRAFTS_MAX: usize = 16;
 /// Bytes of rows on the way, until they are finalized and queued for the sink. A larger encoded batch passes
 /// alone.
 const BYTES_MAX: u32 = 16 << 20;
 
-/// A encoded batch, with the room that it takes.
+/// An encoded batch, with the room that it takes.
 type Loaded = (EncodedBatch, OwnedSemaphorePermit);
 
 /// Makes one.
@@ -38,7 +38,7 @@ pub(crate) struct QueueSlot {
 }
 
 impl EncodedFeed {
-    /// Waits for room for a encoded batch of so many bytes; `None` when the thread has ended. Cancel safe.
+    /// Waits for room for an encoded batch of so many bytes; `None` when the thread has ended. Cancel safe.
     pub(crate) async fn room(&self, bytes: usize) -> Option<QueueSlot> {
         let weight = u32::try_from(bytes).unwrap_or(BYTES_MAX).clamp(1, BYTES_MAX);
         let slot = self.sender.clone().reserve_owned().await.ok()?;

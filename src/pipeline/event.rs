@@ -12,7 +12,7 @@ use crate::decode::{self, Decoder, Steps};
 enum Stepped {
     ToTheEnd,
     /// There are encoded batches to hand on first.
-    Drafts,
+    Batches,
     /// The log does not tell enough.
     Stuck(Box<decode::Error>),
 }
@@ -31,7 +31,7 @@ impl Pipeline {
         loop {
             match self.step(&mut steps, now)? {
                 Stepped::ToTheEnd => return Ok(()),
-                Stepped::Drafts => {
+                Stepped::Batches => {
                     self.ship(stop).await?;
                     if self.parts.flow.keeps_pace() {
                         Box::pin(self.keep_pace(stop)).await?;
@@ -59,7 +59,7 @@ impl Pipeline {
                 self.exceeded()?;
             }
             if self.parts.flow.has_batches() {
-                return Ok(Stepped::Drafts);
+                return Ok(Stepped::Batches);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Drafts become messages on a thread of their own: checksum, compression and base64 cost more than
+//! Encoded batches become messages on a thread of their own: checksum, compression and base64 cost more than
 //! decoding does.
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -33,8 +33,8 @@ pub(crate) struct Note {
     pub(crate) messages: u64,
     /// Number of the last of them.
     pub(crate) last_id: Option<u64>,
-    /// Units of the messages beyond the first that the encoded batch was split into.
-    pub(crate) extra_units: Vec<u64>,
+    /// Ack groups of the messages beyond the first that the encoded batch was split into.
+    pub(crate) extra_ack_groups: Vec<u64>,
     /// Content before compression, all messages together, bytes.
     pub(crate) content_bytes: usize,
     /// Bodies, all messages together, bytes.
@@ -50,7 +50,7 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    /// Of a encoded batch of which nothing is sent.
+    /// Of an encoded batch of which nothing is sent.
     pub(super) fn new(batch: &EncodedBatch) -> Self {
         let lane = batch.lane();
         Self {
@@ -60,7 +60,7 @@ impl Note {
             rows: batch.rows_by_op(),
             messages: 0,
             last_id: None,
-            extra_units: Vec::new(),
+            extra_ack_groups: Vec::new(),
             content_bytes: 0,
             body_bytes: 0,
             omitted_cells: 0,
@@ -96,7 +96,7 @@ pub(crate) fn spawn(
 ) -> std::io::Result<()> {
     let finalizer = Finalizer::new(config.finalize)?.with_row_format(config.row_format.clone());
     let finalizing = Finalizing { config, destinations, feed, notes, finalizer, next_id: 1 };
-    platform::spawn_thread("seal", finalizing.run(batches))
+    platform::spawn_thread("finalize", finalizing.run(batches))
 }
 
 struct Finalizing {
@@ -194,7 +194,7 @@ pub(super) fn number(
             continue;
         }
         if index > 0 {
-            note.extra_units.push(message.ack_group);
+            note.extra_ack_groups.push(message.ack_group);
         }
         if is_claim {
             note.claims += 1;

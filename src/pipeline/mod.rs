@@ -77,7 +77,7 @@ pub enum Error {
         /// Number of its first row.
         sequence: u64,
         /// Why.
-        refusal: sink::Refusal,
+        refusal: sink::MessageRejected,
     },
     /// The sink ended on its own.
     #[error("the sink has ended")]

@@ -10,7 +10,7 @@ use super::saver::{Outcome, Saved};
 use crate::encode::Message;
 use crate::platform;
 use crate::sink::quarantine::Undecoded;
-use crate::sink::{Refusal, Settlement};
+use crate::sink::{MessageRejected, Settlement};
 use crate::telemetry::metrics::OPS;
 
 impl Pipeline {
@@ -59,7 +59,7 @@ impl Pipeline {
     }
 
     /// Puts a message aside for good, or halts.
-    fn refused(&mut self, message: &Message, refusal: Refusal) -> Result<(), Error> {
+    fn refused(&mut self, message: &Message, refusal: MessageRejected) -> Result<(), Error> {
         let quarantine = self.parts.quarantine.as_mut().filter(|_| self.parts.puts_refused_aside);
         let Some(quarantine) = quarantine else {
             return Err(Error::Refused {

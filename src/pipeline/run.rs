@@ -16,7 +16,7 @@ use super::saver::Saver;
 use super::schema::Schemas;
 use crate::change::NameCase;
 use crate::checkpoint::Tracker;
-use crate::control::Desk;
+use crate::control::ControlRegistry;
 use crate::decode::{self, Answer, Decoder, Fault, Steps};
 use crate::encode::EncodedBatch;
 use crate::freshness::{CanaryStep, ProgressObserver};
@@ -89,7 +89,7 @@ pub(crate) struct Parts {
     /// What the reader of a snapshot asks; `None`: there is none.
     pub(crate) snapshot: Option<mpsc::Receiver<Ask>>,
     /// Where an operator's controls arrive; `None`: there are none.
-    pub(crate) controls: Option<Arc<Desk>>,
+    pub(crate) controls: Option<Arc<ControlRegistry>>,
 }
 
 /// What a message stands for.
@@ -185,7 +185,7 @@ impl Pipeline {
                 // 1. A request to stop outranks everything, or a busy source would starve it.
                 () = stop.cancelled() => return Ok(Ended::Stopped),
                 // 2. What is under way makes room for what comes.
-                turned = self.poll_once() => turned.map_err(Interrupt::Failed),
+                turned = self.handle_next() => turned.map_err(Interrupt::Failed),
                 // 3. New events.
                 event = replica.next(), if self.waiting.is_empty() && !self.parts.flow.stands() => match event {
                     Ok(Some(event)) => match self.take(decoder, event, platform::now(), stop).await {
@@ -212,7 +212,7 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 () = &mut until => return Ok(()),
-                turned = self.poll_once() => turned?,
+                turned = self.handle_next() => turned?,
             }
         }
     }
@@ -253,7 +253,7 @@ impl Pipeline {
                 if self.is_stuck() {
                     return Ok(false);
                 }
-                self.poll_once().await?;
+                self.handle_next().await?;
             }
             Ok(true)
         };
@@ -275,7 +275,7 @@ impl Pipeline {
     }
 
     /// Whatever comes first of all that is no event. Cancel safe.
-    async fn poll_once(&mut self) -> Result<(), Error> {
+    async fn handle_next(&mut self) -> Result<(), Error> {
         let due = self.due_at(platform::now());
         let next_bytes = self.waiting.front().map(EncodedBatch::len_bytes);
         let parts = &mut self.parts;
@@ -339,7 +339,7 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(Interrupt::Stopped),
-                turned = self.poll_once() => turned?,
+                turned = self.handle_next() => turned?,
             }
         }
         Ok(())
@@ -351,7 +351,7 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(Interrupt::Stopped),
-                turned = self.poll_once() => turned?,
+                turned = self.handle_next() => turned?,
             }
         }
         Ok(())
@@ -463,7 +463,7 @@ async fn next_ask(asks: &mut Option<mpsc::Receiver<Ask>>) -> Option<Ask> {
 }
 
 /// An operator asks for something. Cancel safe.
-async fn next_order(controls: Option<&Desk>) {
+async fn next_order(controls: Option<&ControlRegistry>) {
     match controls {
         Some(controls) => controls.arrived().await,
         None => std::future::pending().await,

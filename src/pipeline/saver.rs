@@ -91,8 +91,8 @@ impl Saver {
         match saved.result {
             Ok(()) => {
                 self.saving.succeeded(now);
-                let Delta { heartbeat, snapshot, .. } = saved.delta;
-                Ok(Outcome::Saved { heartbeat, texts: snapshot })
+                let Delta { heartbeat, annotations, .. } = saved.delta;
+                Ok(Outcome::Saved { heartbeat, texts: annotations })
             }
             Err(error) => match error.recovery() {
                 Recovery::Retry => {
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::change::{Gtid, Position, Tag, TransactionId, Uuid};
-    use crate::checkpoint::{Checkpoint, Class, Commit};
+    use crate::checkpoint::{Checkpoint, Commit, TransactionKind};
 
     /// A disk that is full at some of the saves.
     struct Disk {
@@ -181,7 +181,7 @@ mod tests {
     fn commit(tracker: &mut Tracker, sequence: u64) {
         let gtid = Gtid { source: Uuid([1; 16]), tag: Tag::default(), sequence };
         let end = Position::new("binlog.000001", sequence * 100);
-        let (id, class) = (TransactionId::Gtid(gtid), Class::Heartbeat(sequence));
+        let (id, class) = (TransactionId::Gtid(gtid), TransactionKind::Heartbeat(sequence));
         tracker.numbered(0, &Arc::from("d.t#0"), sequence + 1);
         tracker.commit(&Commit { id, class, end: &end, resolves: &[], open_xa: None });
         tracker.close_ack_group();

@@ -26,7 +26,7 @@ use http_body_util::{BodyExt, Collected, Limited};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::Class;
+use super::FailureClass;
 use super::sns::policy::classify_call;
 use crate::aws;
 use crate::encode::{Attribute, DataType, Message};
@@ -61,8 +61,8 @@ pub enum Error {
     /// S3 did not take it. Whether that may pass is the class's to say.
     #[error("claim check: cannot put {key} into bucket {bucket}: {code}: {text}")]
     Put {
-        /// Class of the failure.
-        class: Class,
+        /// FailureClass of the failure.
+        class: FailureClass,
         /// S3's error code, or the kind of failure.
         code: String,
         /// Words.
@@ -139,7 +139,7 @@ impl ClaimCheck {
     }
 
     async fn put(&self, key: &str, body: &str) -> Result<(), Error> {
-        let failed = |class: Class, code: &str, text: String| Error::Put {
+        let failed = |class: FailureClass, code: &str, text: String| Error::Put {
             class,
             code: code.to_owned(),
             text,
@@ -152,12 +152,16 @@ impl ClaimCheck {
                 .credentials
                 .get()
                 .await
-                .map_err(|text| failed(Class::Credentials, "NoCredentials", text))?;
+                .map_err(|text| failed(FailureClass::Credentials, "NoCredentials", text))?;
             let now = SystemTime::now();
             let request = signed("PUT", &url, body, credentials, &self.region, now)
-                .map_err(|text| failed(Class::Refused, "UnfitRequest", text))?;
+                .map_err(|text| failed(FailureClass::Refused, "UnfitRequest", text))?;
             let response = self.connector.call(request).await.map_err(|error| {
-                let class = if error.is_timeout() { Class::Timeout } else { Class::Unreachable };
+                let class = if error.is_timeout() {
+                    FailureClass::Timeout
+                } else {
+                    FailureClass::Unreachable
+                };
                 failed(class, class.as_str(), error.to_string())
             })?;
             let status = response.status().as_u16();
@@ -172,13 +176,14 @@ impl ClaimCheck {
             let text = element(&document, "Message").unwrap_or_default();
             let text = excerpt(&format!("{text} (HTTP {status})"));
             let class = match code {
-                "NoSuchBucket" => Class::NotFound,
+                "NoSuchBucket" => FailureClass::NotFound,
                 _ => classify_call(code, Some(status)),
             };
             Err(failed(class, &excerpt(code), text))
         };
         let deadline = self.config.deadlines.operation;
-        let late = |_| failed(Class::Timeout, "Timeout", format!("no answer in {deadline:?}"));
+        let late =
+            |_| failed(FailureClass::Timeout, "Timeout", format!("no answer in {deadline:?}"));
         tokio::time::timeout(deadline, attempt).await.map_err(late)?
     }
 }
@@ -398,11 +403,11 @@ mod tests {
         let cases = [
             (200, String::new(), None),
             (299, String::new(), None),
-            (300, String::new(), Some((Class::Unknown, "UnreadableAnswer"))),
-            (404, told("NoSuchBucket"), Some((Class::NotFound, "NoSuchBucket"))),
-            (403, told("AccessDenied"), Some((Class::Denied, "AccessDenied"))),
-            (503, told("SlowDown"), Some((Class::Throttled, "SlowDown"))),
-            (500, "gibberish".to_owned(), Some((Class::ServerError, "UnreadableAnswer"))),
+            (300, String::new(), Some((FailureClass::Unknown, "UnreadableAnswer"))),
+            (404, told("NoSuchBucket"), Some((FailureClass::NotFound, "NoSuchBucket"))),
+            (403, told("AccessDenied"), Some((FailureClass::Denied, "AccessDenied"))),
+            (503, told("SlowDown"), Some((FailureClass::Throttled, "SlowDown"))),
+            (500, "gibberish".to_owned(), Some((FailureClass::ServerError, "UnreadableAnswer"))),
         ];
         let shared = aws::Shared::stand_in("eu-west-1").await;
         for (status, answer, expected) in cases {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// Why a publish did not succeed; the reasons of the verdict's `sink_stalled`, and more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(usize)]
-pub enum Class {
+pub enum FailureClass {
     /// Too fast for the account's, the topic's or the key's quota.
     Throttled,
     /// The service failed: 5xx, or an answer that makes no sense.
@@ -31,7 +31,7 @@ pub enum Class {
     TooLarge,
 }
 
-impl Class {
+impl FailureClass {
     /// All of them, in order of their discriminants.
     pub const ALL: [Self; 10] = [
         Self::Throttled,
@@ -127,8 +127,8 @@ pub struct Health {
     settled_messages: AtomicU64,
     settled_bytes: AtomicU64,
     attempts_ok: AtomicU64,
-    attempts_failed: [AtomicU64; Class::ALL.len()],
-    consecutive: [AtomicU64; Class::ALL.len()],
+    attempts_failed: [AtomicU64; FailureClass::ALL.len()],
+    consecutive: [AtomicU64; FailureClass::ALL.len()],
     rate_limit: AtomicU64,
     /// Time of a request, from its start to its answer or to the error that ended it.
     pub request_latency: Latency,
@@ -145,7 +145,7 @@ pub struct Snapshot {
     pub since_ack: Option<Duration>,
     /// What hinders publishing since the last acknowledgement; `None`: nothing known. While a topic
     /// is blocked, the acknowledgements of others do not clear it.
-    pub impediment: Option<Class>,
+    pub impediment: Option<FailureClass>,
     /// Topics that wait for somebody to fix something.
     pub blocked_topics: usize,
     /// Requests on their way.
@@ -160,12 +160,24 @@ pub struct Snapshot {
     pub settled_bytes: u64,
     /// Attempts (one per message and call) that were acknowledged.
     pub attempts_ok: u64,
-    /// Attempts that failed, by class, in the order of [`Class::ALL`].
-    pub attempts_failed: [u64; Class::ALL.len()],
+    /// Attempts that failed, by class, in the order of [`FailureClass::ALL`].
+    pub attempts_failed: [u64; FailureClass::ALL.len()],
     /// Failures in a row since the last acknowledgement that cleared `impediment`, by class.
-    pub consecutive: [u64; Class::ALL.len()],
+    pub consecutive: [u64; FailureClass::ALL.len()],
     /// Messages per second that the adaptive rate allows; `None`: it does not limit.
     pub rate_limit: Option<u64>,
+}
+
+/// How long a message may wait behind failures that pass by themselves before the sink counts as down: one
+/// throttled call is no outage.
+const DOWN_AFTER: Duration = Duration::from_secs(5);
+
+impl Snapshot {
+    /// Whether messages get through, as far as is known.
+    pub fn is_up(&self) -> bool {
+        let waits = self.oldest_unsettled.is_some_and(|age| age >= DOWN_AFTER);
+        self.impediment.is_none_or(|class| class.passes() && !waits)
+    }
 }
 
 impl Default for Health {
@@ -203,7 +215,7 @@ impl Health {
         Snapshot {
             oldest_unsettled: self.age(&self.oldest_us, now),
             since_ack: self.age(&self.last_ack_us, now),
-            impediment: Class::ALL.get(self.impediment.load(Ordering::Relaxed)).copied(),
+            impediment: FailureClass::ALL.get(self.impediment.load(Ordering::Relaxed)).copied(),
             blocked_topics: self.blocked_topics.load(Ordering::Relaxed),
             in_flight_requests: self.in_flight_requests.load(Ordering::Relaxed),
             in_flight_bytes: self.in_flight_bytes.load(Ordering::Relaxed),
@@ -260,7 +272,7 @@ impl Health {
     }
 
     /// `messages` attempts failed.
-    pub(super) fn failed(&self, class: Class, messages: usize) {
+    pub(super) fn failed(&self, class: FailureClass, messages: usize) {
         let messages = u64::try_from(messages).unwrap_or(0);
         self.attempts_failed[class as usize].fetch_add(messages, Ordering::Relaxed);
         self.consecutive[class as usize].fetch_add(1, Ordering::Relaxed);
@@ -311,7 +323,7 @@ mod tests {
 
     #[test]
     fn classes_are_listed_in_the_order_of_their_discriminants() {
-        for (index, class) in Class::ALL.iter().enumerate() {
+        for (index, class) in FailureClass::ALL.iter().enumerate() {
             assert_eq!(*class as usize, index, "{class:?}");
         }
     }
@@ -321,30 +333,47 @@ mod tests {
         let health = Health::default();
         let start = Instant::now();
         health.holds(1, Some(start));
-        health.failed(Class::Denied, 3);
+        health.failed(FailureClass::Denied, 3);
         let later = health.snapshot(start + Duration::from_secs(7));
         assert!(later.oldest_unsettled.is_some_and(|age| age >= Duration::from_millis(6_999)));
-        assert_eq!(later.impediment, Some(Class::Denied));
-        assert_eq!(later.consecutive[Class::Denied as usize], 1);
-        assert_eq!(later.attempts_failed[Class::Denied as usize], 3);
+        assert_eq!(later.impediment, Some(FailureClass::Denied));
+        assert_eq!(later.consecutive[FailureClass::Denied as usize], 1);
+        assert_eq!(later.attempts_failed[FailureClass::Denied as usize], 3);
 
         health.acknowledged(start, start + Duration::from_secs(7), 10);
         health.holds(0, None);
         let after = health.snapshot(start + Duration::from_secs(8));
         assert_eq!(after.impediment, None);
         assert_eq!(after.oldest_unsettled, None);
-        assert_eq!(after.consecutive, [0; Class::ALL.len()]);
+        assert_eq!(after.consecutive, [0; FailureClass::ALL.len()]);
         assert_eq!(after.settled_messages, 1);
+    }
+
+    #[test]
+    fn a_failure_that_passes_takes_the_sink_down_only_when_it_lasts() {
+        let (health, start) = (Health::default(), Instant::now());
+        let is_up = |seconds| health.snapshot(start + Duration::from_secs(seconds)).is_up();
+        assert!(is_up(0), "nothing is known against it");
+        health.holds(1, Some(start));
+        health.failed(FailureClass::Throttled, 10);
+        assert!(is_up(4) && !is_up(6));
+        // The next message waits from its own entry on.
+        health.acknowledged(start, start + Duration::from_secs(6), 10);
+        health.holds(1, Some(start + Duration::from_secs(6)));
+        health.failed(FailureClass::Throttled, 10);
+        assert!(is_up(10) && !is_up(12));
+        health.failed(FailureClass::Denied, 10);
+        assert!(!is_up(7), "somebody has to do something about it");
     }
 
     #[test]
     fn one_topics_success_does_not_hide_that_another_is_blocked() {
         let health = Health::default();
         let now = Instant::now();
-        health.failed(Class::NotFound, 1);
+        health.failed(FailureClass::NotFound, 1);
         health.blocks(1);
         health.acknowledged(now, now, 10);
-        assert_eq!(health.snapshot(now).impediment, Some(Class::NotFound));
+        assert_eq!(health.snapshot(now).impediment, Some(FailureClass::NotFound));
         health.blocks(0);
         health.acknowledged(now, now, 10);
         assert_eq!(health.snapshot(now).impediment, None);
@@ -371,7 +400,8 @@ mod tests {
             Just(Event::Ended),
             (0..40_000_u64).prop_map(Event::Called),
             (0..40_000_u64, 0..1000_usize).prop_map(|(ms, bytes)| Event::Acknowledged(ms, bytes)),
-            (0..Class::ALL.len(), 0..20_usize).prop_map(|(class, n)| Event::Failed(class, n)),
+            (0..FailureClass::ALL.len(), 0..20_usize)
+                .prop_map(|(class, n)| Event::Failed(class, n)),
             (0..3_usize).prop_map(Event::Blocks),
             (0..9_usize, any::<bool>()).prop_map(|(n, some)| Event::Holds(n, some)),
             any::<bool>().prop_map(Event::Owed),
@@ -418,14 +448,14 @@ mod tests {
                         expected.settled_bytes += bytes as u64;
                         if expected.blocked_topics == 0 {
                             expected.impediment = None;
-                            expected.consecutive = [0; Class::ALL.len()];
+                            expected.consecutive = [0; FailureClass::ALL.len()];
                         }
                     }
                     Event::Failed(class, messages) => {
-                        health.failed(Class::ALL[class], messages);
+                        health.failed(FailureClass::ALL[class], messages);
                         expected.attempts_failed[class] += messages as u64;
                         expected.consecutive[class] += 1;
-                        expected.impediment = Some(Class::ALL[class]);
+                        expected.impediment = Some(FailureClass::ALL[class]);
                     }
                     Event::Blocks(topics) => {
                         health.blocks(topics);
@@ -442,7 +472,7 @@ mod tests {
                         expected.held_messages = 0;
                         if !some {
                             expected.impediment = None;
-                            expected.consecutive = [0; Class::ALL.len()];
+                            expected.consecutive = [0; FailureClass::ALL.len()];
                         }
                     }
                     Event::Limited(limit) => {

@@ -45,7 +45,7 @@ pub mod topic;
 
 use std::time::Instant;
 
-pub use health::{Class, Health};
+pub use health::{FailureClass, Health};
 pub use intake::{Feed, Intake, intake};
 pub use permit::Permit;
 
@@ -68,13 +68,13 @@ pub enum Settlement {
         /// The message, unchanged.
         message: Box<Message>,
         /// Why.
-        error: Refusal,
+        error: MessageRejected,
     },
 }
 
 /// Why a message was refused for good.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum MessageRejected {
     /// Larger than the topic takes.
     #[error("message of {bytes} bytes is over the limit of {limit} bytes of {destination}")]
     TooLarge {
@@ -123,8 +123,8 @@ pub enum Error {
     Topic {
         /// The topic.
         arn: String,
-        /// Class of the failure.
-        class: Class,
+        /// FailureClass of the failure.
+        class: FailureClass,
         /// The service's error code, or the kind of failure.
         code: String,
         /// Its words.
@@ -147,7 +147,7 @@ pub enum Error {
     Output(#[from] std::io::Error),
     /// A message was refused for good, and the policy is to halt.
     #[error("halted: {0}")]
-    Halted(Refusal),
+    Halted(MessageRejected),
     /// The grace of a stop ended first.
     #[error(
         "stopped with {messages} messages ({bytes} bytes) undelivered; they will be sent again"

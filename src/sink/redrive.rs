@@ -194,7 +194,7 @@ mod tests {
     use crate::sink::sns::Config;
     use crate::sink::sns::fixture::message;
     use crate::sink::sns::stand_in::{Answer, Call, StandIn};
-    use crate::sink::{OnRefusal, Refusal};
+    use crate::sink::{MessageRejected, OnRefusal};
 
     const TOPIC: &str = "arn:aws:sns:eu-west-1:000000000000:changes.fifo";
     const LIMIT: u64 = 1 << 30;
@@ -225,7 +225,8 @@ mod tests {
 
         fn put(&self, messages: &[Message]) {
             let mut quarantine = self.open();
-            let refusal = Refusal::TooLarge { bytes: 9, limit: 5, destination: TOPIC.to_owned() };
+            let refusal =
+                MessageRejected::TooLarge { bytes: 9, limit: 5, destination: TOPIC.to_owned() };
             for message in messages {
                 quarantine.put(message, &refusal, UNIX_EPOCH).expect("there is room");
             }

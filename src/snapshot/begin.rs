@@ -268,8 +268,8 @@ fn bound(config: &Config, layout: &Layout, typed: &str) -> Result<Bound, Refused
 /// Consumers find rows by their key: it must reach them as it is.
 pub(super) fn key_is_seen(config: &Config, layout: &Layout) -> Result<(), Refused> {
     let mut filter = Filter::new((config.filter)());
-    let Route::Redact(redaction) = filter.route(&layout.table) else { return Ok(()) };
-    let hidden = layout.key.iter().find(|ordinal| !redaction.keeps(**ordinal));
+    let Route::Mask(mask) = filter.route(&layout.table) else { return Ok(()) };
+    let hidden = layout.key.iter().find(|ordinal| !mask.keeps(**ordinal));
     let column = hidden.and_then(|ordinal| layout.table.columns.get(*ordinal));
     column.map_or(Ok(()), |column| {
         Err(Refused(format!(

@@ -36,7 +36,7 @@ pub use error::{Error, Halt, Recovery, Step, time_text};
 pub use file::FileReader;
 pub use identity::{Flavor, Identity, derive_replica_uuid, derive_server_id};
 pub use liveness::Liveness;
-pub use refusal::Refusal;
+pub use refusal::ServerErrorKind;
 pub use replica::Replica;
 pub use retention::retention;
 pub use upstream::{Upstream, upstream};

@@ -6,7 +6,6 @@
 pub mod bundle;
 mod conclusion;
 mod hidden;
-pub mod history;
 pub mod http;
 mod last_lines;
 pub mod logs;
@@ -19,6 +18,7 @@ mod runbooks;
 pub mod snapshot;
 pub mod status;
 mod table_rows;
+pub mod verdict_history;
 pub mod words;
 
 pub use conclusion::{

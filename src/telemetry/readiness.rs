@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Two switches that the sampler of the freshness part turns each second. Cloning shares them. Both are off
-/// at first.
+/// What `/readyz` answers from: whether the stream and the sink are up, which the sampler of the freshness
+/// part sets at each of its ticks, and whether this process is a standby. Cloning shares them. All are off at
+/// first.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     stream: Arc<AtomicBool>,

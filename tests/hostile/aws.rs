@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use binpulse::aws::Shared;
-use binpulse::freshness::echo::{Queue, Sqs};
+use binpulse::freshness::canary::echo::{Queue, Sqs};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -19,7 +19,7 @@ enum Say {
     /// A body that continues, its length announced or not.
     WithoutEnd { announced: bool },
     /// A refusal with a text of so many bytes.
-    Refusal(usize),
+    MessageRejected(usize),
 }
 
 struct Endpoint {
@@ -67,7 +67,7 @@ async fn answer(mut stream: TcpStream, say: Say, sent: &AtomicU64) -> std::io::R
                 sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
             }
         }
-        Say::Refusal(bytes) => {
+        Say::MessageRejected(bytes) => {
             let words = "\u{1b}[2J no\n".repeat(bytes / 8);
             let json = serde_json::json!({"__type": "com.amazonaws.sqs#Refused", "message": words});
             let xml = format!(
@@ -109,7 +109,7 @@ async fn a_body_without_end_is_taken_up_to_its_largest_size() {
 
 #[tokio::test]
 async fn words_of_ten_megabytes_become_a_line() {
-    let endpoint = endpoint(Say::Refusal(10 << 20)).await;
+    let endpoint = endpoint(Say::MessageRejected(10 << 20)).await;
     let error = received(&endpoint).await;
     assert!(
         error.len() < 8_000 && !error.contains(|c: char| c.is_control()),
@@ -120,7 +120,7 @@ async fn words_of_ten_megabytes_become_a_line() {
 
 #[tokio::test]
 async fn check_ends_in_a_page_of_words_whatever_the_endpoint_says() {
-    for say in [Say::WithoutEnd { announced: false }, Say::Refusal(10 << 20)] {
+    for say in [Say::WithoutEnd { announced: false }, Say::MessageRejected(10 << 20)] {
         let endpoint = endpoint(say).await;
         let mut command = Command::new(env!("CARGO_BIN_EXE_binpulse"));
         command

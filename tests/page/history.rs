@@ -1,7 +1,7 @@
 //! What has been is shown after a reload, and told in words and in lines.
 
 use binpulse::freshness::verdict::State;
-use binpulse::telemetry::history::{Document, History};
+use binpulse::telemetry::verdict_history::{Document, History};
 
 use crate::browser::Browser;
 use crate::site::Site;

@@ -4,25 +4,25 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use binpulse::telemetry::history;
 use binpulse::telemetry::http::{Access, Endpoints, ReplayRefused, Switch};
 use binpulse::telemetry::metrics::{Durations, LabelValues, ScrapeSources, SourceLabels};
+use binpulse::telemetry::verdict_history;
 use binpulse::telemetry::{Hidden, Http, Loops, Metrics, Readiness, Status};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 /// What the server says.
 #[derive(Default)]
-struct Desk {
+struct ControlRegistry {
     status: Mutex<Status>,
-    history: Mutex<history::Document>,
+    history: Mutex<verdict_history::Document>,
     hangs: Mutex<bool>,
     freed: Condvar,
 }
 
 /// A server that can be stopped and started again at the same address.
 pub(crate) struct Site {
-    desk: Arc<Desk>,
+    registry: Arc<ControlRegistry>,
     runtime: Runtime,
     address: SocketAddr,
     running: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
@@ -36,8 +36,10 @@ impl Site {
             .enable_all()
             .build()
             .expect("a runtime");
-        let desk = Arc::new(Desk { status: Mutex::new(status), ..Desk::default() });
-        let mut site = Self { desk, runtime, address: ([127, 0, 0, 1], 0).into(), running: None };
+        let registry =
+            Arc::new(ControlRegistry { status: Mutex::new(status), ..ControlRegistry::default() });
+        let mut site =
+            Self { registry, runtime, address: ([127, 0, 0, 1], 0).into(), running: None };
         site.resume();
         site
     }
@@ -49,18 +51,18 @@ impl Site {
 
     /// Says this from now on.
     pub(crate) fn say(&self, status: Status) {
-        *self.desk.status.lock().expect("not poisoned") = status;
+        *self.registry.status.lock().expect("not poisoned") = status;
     }
 
     /// Has this history from now on.
-    pub(crate) fn remember(&self, history: history::Document) {
-        *self.desk.history.lock().expect("not poisoned") = history;
+    pub(crate) fn remember(&self, history: verdict_history::Document) {
+        *self.registry.history.lock().expect("not poisoned") = history;
     }
 
     /// Takes questions and answers none, or answers them again.
     pub(crate) fn hang(&self, hangs: bool) {
-        *self.desk.hangs.lock().expect("not poisoned") = hangs;
-        self.desk.freed.notify_all();
+        *self.registry.hangs.lock().expect("not poisoned") = hangs;
+        self.registry.freed.notify_all();
     }
 
     /// Ends the server: nobody listens.
@@ -73,8 +75,8 @@ impl Site {
 
     /// Listens again where it did.
     pub(crate) fn resume(&mut self) {
-        let desk = Arc::clone(&self.desk);
-        let told = Arc::clone(&self.desk);
+        let registry = Arc::clone(&self.registry);
+        let told = Arc::clone(&self.registry);
         let pages = Endpoints {
             metrics: Arc::new(metrics()),
             loops: Loops::default(),
@@ -84,11 +86,11 @@ impl Site {
             history: Box::new(move || told.history.lock().expect("not poisoned").clone()),
             hidden: Hidden::default(),
             status: Box::new(move || {
-                let mut hangs = desk.hangs.lock().expect("not poisoned");
+                let mut hangs = registry.hangs.lock().expect("not poisoned");
                 while *hangs {
-                    hangs = desk.freed.wait(hangs).expect("not poisoned");
+                    hangs = registry.freed.wait(hangs).expect("not poisoned");
                 }
-                desk.status.lock().expect("not poisoned").clone()
+                registry.status.lock().expect("not poisoned").clone()
             }),
         };
         let bound = self

@@ -8,7 +8,7 @@ use binpulse::change::{Position, TransactionId};
 use binpulse::freshness::verdict::Condition as C;
 use binpulse::freshness::verdict::Status::{False, True, Unknown};
 use binpulse::freshness::verdict::{Conditions, Parameters, Reason, State, Status as Value};
-use binpulse::freshness::verdict::{accounting, table, words};
+use binpulse::freshness::verdict::{certificate, table, words};
 use binpulse::telemetry::status::{
     Canary, Certificate, Checkpoint, Condition, Consumer, Halted, Lease, Probe, Progress,
     ReloadStatus, Sink, Source, Status, Verdict,
@@ -112,17 +112,17 @@ fn verdict(state: State) -> Verdict {
 }
 
 /// The same, as the judge keeps it.
-fn proof(now: Instant) -> accounting::Certificate {
-    let mark = |number| accounting::Mark {
+fn proof(now: Instant) -> certificate::Certificate {
+    let mark = |number| certificate::Mark {
         number,
         id: TransactionId::Anonymous,
         end: Position::new("binlog.000042", number),
     };
-    accounting::Certificate {
+    certificate::Certificate {
         from: mark(810),
         to: mark(811),
-        counts: accounting::Counts { heartbeat: 1, canary: 3, ..accounting::Counts::default() },
-        unaccounted: accounting::Unaccounted::default(),
+        counts: certificate::Counts { heartbeat: 1, canary: 3, ..certificate::Counts::default() },
+        unaccounted: certificate::Unaccounted::default(),
         evaluated_at: now,
         executed: [None, None],
     }

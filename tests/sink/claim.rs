@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use binpulse::aws::{Deadlines, Shared};
-use binpulse::sink::Class;
+use binpulse::sink::FailureClass;
 use binpulse::sink::claim_check::{ClaimCheck, Config, Error};
 
 use crate::aws::faults::{Effect, When};
@@ -49,12 +49,12 @@ async fn a_failure_gives_the_message_back_with_its_class() {
     let topic = endpoint.topic("t", &[]);
     let original = message(1, 1, 100, &topic);
     for (effect, expected) in [
-        (None, Class::NotFound),
-        (Some(Effect::Refuse(403, "AccessDenied", "no")), Class::Denied),
-        (Some(Effect::Refuse(503, "SlowDown", "slower")), Class::Throttled),
-        (Some(Effect::Gibberish(500)), Class::ServerError),
-        (Some(Effect::Hang), Class::Timeout),
-        (Some(Effect::Reset), Class::Unreachable),
+        (None, FailureClass::NotFound),
+        (Some(Effect::Refuse(403, "AccessDenied", "no")), FailureClass::Denied),
+        (Some(Effect::Refuse(503, "SlowDown", "slower")), FailureClass::Throttled),
+        (Some(Effect::Gibberish(500)), FailureClass::ServerError),
+        (Some(Effect::Hang), FailureClass::Timeout),
+        (Some(Effect::Reset), FailureClass::Unreachable),
     ] {
         endpoint.heal();
         if let Some(effect) = effect {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use binpulse::sink::{Class, Error, OnRefusal, Refusal};
+use binpulse::sink::{Error, FailureClass, MessageRejected, OnRefusal};
 
 use tokio::task::JoinSet;
 
@@ -13,7 +13,7 @@ const CALL: &str = "PublishBatch";
 const FIFO: &str = "changes.fifo";
 
 /// Ten messages against a fault that strikes the first two calls: all arrive, and the class shows.
-async fn passes_by_itself(topic: &'static str, effect: Effect, class: Class) {
+async fn passes_by_itself(topic: &'static str, effect: Effect, class: FailureClass) {
     let mut rig = Rig::start(topic).await;
     let what = format!("{topic} {effect:?}");
     rig.endpoint.fault(CALL, When::First(2), effect);
@@ -42,30 +42,30 @@ async fn passes_by_itself(topic: &'static str, effect: Effect, class: Class) {
 #[tokio::test]
 async fn what_passes_by_itself_or_is_fixed_is_sent_again_until_it_arrives() {
     let cases = [
-        (Effect::INTERNAL, Class::ServerError),
-        (Effect::THROTTLED, Class::Throttled),
-        (Effect::KMS_THROTTLING, Class::Throttled),
-        (Effect::DENIED, Class::Denied),
-        (Effect::Refuse(400, "KMSDisabled", "key is disabled"), Class::Denied),
-        (Effect::EXPIRED, Class::Credentials),
-        (Effect::NOT_FOUND, Class::NotFound),
-        (Effect::Refuse(400, "BrandNew", "never heard of"), Class::Unknown),
+        (Effect::INTERNAL, FailureClass::ServerError),
+        (Effect::THROTTLED, FailureClass::Throttled),
+        (Effect::KMS_THROTTLING, FailureClass::Throttled),
+        (Effect::DENIED, FailureClass::Denied),
+        (Effect::Refuse(400, "KMSDisabled", "key is disabled"), FailureClass::Denied),
+        (Effect::EXPIRED, FailureClass::Credentials),
+        (Effect::NOT_FOUND, FailureClass::NotFound),
+        (Effect::Refuse(400, "BrandNew", "never heard of"), FailureClass::Unknown),
         // Of something on the way; SNS itself has a code for it.
-        (Effect::Gibberish(413), Class::Unknown),
-        (Effect::Refuse(413, "RequestEntityTooLarge", "limit of 1 MB"), Class::Unknown),
-        (Effect::Gibberish(503), Class::ServerError),
-        (Effect::Gibberish(429), Class::Throttled),
-        (Effect::Gibberish(200), Class::ServerError),
-        (Effect::Hang, Class::Timeout),
-        (Effect::Slow(Duration::from_secs(30)), Class::Timeout),
-        (Effect::Reset, Class::Unreachable),
-        (Effect::AcceptThenHang, Class::Timeout),
-        (Effect::AcceptThenReset, Class::Unreachable),
-        (Effect::AcceptThenGibberish, Class::ServerError),
-        (Effect::FailEntries(Pick::All, "InternalError", false), Class::ServerError),
-        (Effect::FailEntries(Pick::Index(0), "Throttled", true), Class::Throttled),
-        (Effect::FailEntries(Pick::Index(0), "KMSAccessDenied", true), Class::Denied),
-        (Effect::LoseEntries(Pick::All), Class::ServerError),
+        (Effect::Gibberish(413), FailureClass::Unknown),
+        (Effect::Refuse(413, "RequestEntityTooLarge", "limit of 1 MB"), FailureClass::Unknown),
+        (Effect::Gibberish(503), FailureClass::ServerError),
+        (Effect::Gibberish(429), FailureClass::Throttled),
+        (Effect::Gibberish(200), FailureClass::ServerError),
+        (Effect::Hang, FailureClass::Timeout),
+        (Effect::Slow(Duration::from_secs(30)), FailureClass::Timeout),
+        (Effect::Reset, FailureClass::Unreachable),
+        (Effect::AcceptThenHang, FailureClass::Timeout),
+        (Effect::AcceptThenReset, FailureClass::Unreachable),
+        (Effect::AcceptThenGibberish, FailureClass::ServerError),
+        (Effect::FailEntries(Pick::All, "InternalError", false), FailureClass::ServerError),
+        (Effect::FailEntries(Pick::Index(0), "Throttled", true), FailureClass::Throttled),
+        (Effect::FailEntries(Pick::Index(0), "KMSAccessDenied", true), FailureClass::Denied),
+        (Effect::LoseEntries(Pick::All), FailureClass::ServerError),
     ];
     // Side by side: most of the time they wait.
     let mut running = JoinSet::new();
@@ -111,7 +111,9 @@ async fn a_poisoned_message_is_given_back_and_its_neighbours_arrive() {
         };
         assert_eq!(message.id, 7);
         assert_eq!(message.body.len(), 100, "unchanged");
-        assert!(matches!(refusal, Refusal::Refused { code, .. } if code == "InvalidParameter"));
+        assert!(
+            matches!(refusal, MessageRejected::Refused { code, .. } if code == "InvalidParameter")
+        );
         assert!(outcome.result.is_ok());
     }
 }
@@ -144,13 +146,14 @@ async fn while_somebody_has_to_fix_something_it_is_tried_with_one_call_now_and_t
     let mut rig = Rig::start("changes").await;
     rig.endpoint.fault(CALL, When::Always, Effect::DENIED);
     rig.send(0, 50).await;
-    rig.until("it is denied", |now| now.consecutive[Class::Denied as usize] >= 3).await;
+    rig.until("it is denied", |now| now.consecutive[FailureClass::Denied as usize] >= 3).await;
     for lane in 0..100 {
         rig.send(lane, 50).await;
     }
-    rig.until("it goes on trying", |now| now.consecutive[Class::Denied as usize] >= 10).await;
+    rig.until("it goes on trying", |now| now.consecutive[FailureClass::Denied as usize] >= 10)
+        .await;
     let now = rig.health.snapshot(std::time::Instant::now());
-    assert_eq!(now.impediment, Some(Class::Denied));
+    assert_eq!(now.impediment, Some(FailureClass::Denied));
     assert_eq!(now.blocked_topics, 1);
     assert!(now.in_flight_requests <= 1, "{now:?}");
     assert!(now.oldest_unsettled.is_some());
@@ -165,7 +168,7 @@ async fn a_topic_that_is_named_later_is_waited_for() {
     let later = "arn:aws:sns:eu-west-1:000000000000:later";
     rig.topic = later.into();
     rig.send(0, 50).await;
-    rig.until("it is missed", |now| now.impediment == Some(Class::NotFound)).await;
+    rig.until("it is missed", |now| now.impediment == Some(FailureClass::NotFound)).await;
     rig.endpoint.topic("later", &[]);
     let outcome = rig.finish().await;
     assert_eq!(outcome.settled, [0]);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use binpulse::aws::Deadlines;
 use binpulse::sink::sns::Config;
-use binpulse::sink::{Class, Refusal};
+use binpulse::sink::{FailureClass, MessageRejected};
 
 use crate::aws::faults::{Effect, When};
 use crate::rig::Rig;
@@ -46,7 +46,8 @@ async fn a_message_over_the_limit_is_given_back_with_both_sizes() {
     rig.send(1, 100).await;
     let outcome = rig.finish().await;
     assert_eq!(outcome.settled, [0, 2]);
-    let [(message, Refusal::TooLarge { bytes, limit: 2048, .. })] = outcome.failed.as_slice()
+    let [(message, MessageRejected::TooLarge { bytes, limit: 2048, .. })] =
+        outcome.failed.as_slice()
     else {
         panic!("{:?}", outcome.failed)
     };
@@ -71,7 +72,7 @@ async fn a_lowered_limit_is_noticed_and_calls_are_split() {
     let outcome = rig.finish().await;
     assert_eq!(outcome.settled.len(), 50);
     assert!(outcome.failed.is_empty());
-    let too_large = outcome.health.attempts_failed[Class::TooLarge as usize];
+    let too_large = outcome.health.attempts_failed[FailureClass::TooLarge as usize];
     assert!((1..=30).contains(&too_large), "{too_large}: the new limit was read");
 }
 
@@ -85,7 +86,7 @@ async fn a_throttled_sink_slows_down_to_the_quota_and_delivers_everything() {
     rig.until("it is slowed down", |now| now.rate_limit.is_some()).await;
     let outcome = rig.finish().await;
     assert_eq!(outcome.settled.len(), 1_500);
-    let throttled = outcome.health.attempts_failed[Class::Throttled as usize];
+    let throttled = outcome.health.attempts_failed[FailureClass::Throttled as usize];
     assert!(throttled < 2_000, "{throttled} attempts throttled for 1500 messages");
 }
 
@@ -105,7 +106,7 @@ async fn room_is_given_back_only_when_messages_are_settled() {
     let blocked = rig.message(0, 1_000);
     let feed = rig.feed.clone();
     let waiting = tokio::spawn(async move { feed.send(blocked).await });
-    rig.until("it is denied", |now| now.impediment == Some(Class::Denied)).await;
+    rig.until("it is denied", |now| now.impediment == Some(FailureClass::Denied)).await;
     assert!(!waiting.is_finished());
     rig.endpoint.heal();
     waiting.await.expect("no panic").expect("there is room again");

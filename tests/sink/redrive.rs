@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use binpulse::encode::Message;
-use binpulse::sink::Refusal;
+use binpulse::sink::MessageRejected;
 use binpulse::sink::quarantine::{Entry, Quarantine, Reader, Undecoded};
 
 use crate::aws::faults::{Effect, Pick, When};
@@ -33,7 +33,8 @@ impl Rig {
     /// Puts messages of lane 1 aside.
     fn fill(&self, ids: impl IntoIterator<Item = u64>) -> Vec<Message> {
         let mut quarantine = Quarantine::open(&self.path(), 1 << 20).expect("it opens");
-        let refusal = Refusal::TooLarge { bytes: 9, limit: 5, destination: "topic".to_owned() };
+        let refusal =
+            MessageRejected::TooLarge { bytes: 9, limit: 5, destination: "topic".to_owned() };
         let messages: Vec<_> = ids.into_iter().map(|id| message(id, 1, 100, &self.topic)).collect();
         for message in &messages {
             quarantine.put(message, &refusal, UNIX_EPOCH).expect("there is room");
@@ -145,7 +146,7 @@ async fn wrong_files_have_their_own_exit_codes() {
     assert_eq!(rig.redrive(&[]).await.status.code(), Some(0), "nothing to do");
     let elsewhere = Arc::from("arn:aws:sns:eu-west-1:000000000000:missing");
     let mut quarantine = Quarantine::open(&rig.path(), 1 << 20).expect("it opens");
-    let refusal = Refusal::TooLarge { bytes: 9, limit: 5, destination: "topic".to_owned() };
+    let refusal = MessageRejected::TooLarge { bytes: 9, limit: 5, destination: "topic".to_owned() };
     quarantine.put(&message(1, 1, 9, &elsewhere), &refusal, UNIX_EPOCH).expect("there is room");
     drop(quarantine);
     let output = rig.redrive(&[]).await;

@@ -8,7 +8,7 @@ use binpulse::aws::{Deadlines, Shared};
 use binpulse::encode::{Attribute, DataType, Kind, LaneId, Message};
 use binpulse::sink::health::Snapshot;
 use binpulse::sink::sns::{Config, Sns};
-use binpulse::sink::{self, Error, Feed, Health, OnRefusal, Refusal, Settlement};
+use binpulse::sink::{self, Error, Feed, Health, MessageRejected, OnRefusal, Settlement};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -42,12 +42,12 @@ pub(crate) fn config(endpoint: &Endpoint) -> Config {
 pub(crate) struct Outcome {
     pub(crate) result: Result<(), Error>,
     pub(crate) settled: Vec<u64>,
-    pub(crate) failed: Vec<(Message, Refusal)>,
+    pub(crate) failed: Vec<(Message, MessageRejected)>,
     pub(crate) health: Snapshot,
 }
 
 /// Numbers of the settled, and the refused.
-type Collected = (Vec<u64>, Vec<(Message, Refusal)>);
+type Collected = (Vec<u64>, Vec<(Message, MessageRejected)>);
 
 /// See the head of this file.
 pub(crate) struct Rig {

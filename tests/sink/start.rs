@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use binpulse::aws::Shared;
 use binpulse::sink::sns::{MESSAGE_BYTES_DEFAULT, Sns};
-use binpulse::sink::{Class, Error};
+use binpulse::sink::{Error, FailureClass};
 
 use crate::aws::faults::{Effect, When};
 use crate::aws::{Endpoint, REGION};
@@ -40,11 +40,11 @@ async fn each_reason_is_told_apart_and_says_what_to_do() {
     let endpoint = Endpoint::start().await;
     let arn = endpoint.topic("t", &[]);
     for (effect, class, words) in [
-        (Effect::NOT_FOUND, Class::NotFound, "create the topic"),
-        (Effect::DENIED, Class::Denied, "sns:GetTopicAttributes"),
-        (Effect::EXPIRED, Class::Credentials, "credentials"),
-        (Effect::INTERNAL, Class::ServerError, "try again"),
-        (Effect::Reset, Class::Unreachable, "endpoint URL"),
+        (Effect::NOT_FOUND, FailureClass::NotFound, "create the topic"),
+        (Effect::DENIED, FailureClass::Denied, "sns:GetTopicAttributes"),
+        (Effect::EXPIRED, FailureClass::Credentials, "credentials"),
+        (Effect::INTERNAL, FailureClass::ServerError, "try again"),
+        (Effect::Reset, FailureClass::Unreachable, "endpoint URL"),
     ] {
         endpoint.heal();
         endpoint.fault("GetTopicAttributes", When::Always, effect);
@@ -75,5 +75,5 @@ async fn nobody_at_the_endpoint_is_unreachable() {
     config.endpoint_url = Some("http://127.0.0.1:1".to_owned());
     let shared = Shared::stand_in(REGION).await;
     let error = Sns::open(config, &shared, &[arn]).await.expect_err("nobody is there");
-    assert!(matches!(error, Error::Topic { class: Class::Unreachable, .. }), "{error:?}");
+    assert!(matches!(error, Error::Topic { class: FailureClass::Unreachable, .. }), "{error:?}");
 }

@@ -22,7 +22,7 @@ use crate::checkpoint::{self, Checkpoint, TableStore};
 use crate::freshness::schema::{
     CANARY, CANARY_COUNTER, CHECKPOINT, CHECKPOINT_LANE, HEARTBEAT, HISTORY, LEASE,
 };
-use crate::freshness::{SqlFailure, Writer};
+use crate::freshness::{SqlFailure, WriteSession};
 use crate::mysql::{ConnectOptions, Session};
 use crate::sink;
 use crate::source::preflight::{self, Severity};
@@ -204,7 +204,7 @@ async fn freshness(plan: &Plan, reports: &mut Vec<Report>) {
                           without it the stream runs, but quiet can't be proven";
     let host = written_to(plan).await;
     let config = super::freshness::writer_config(plan, &host, String::new());
-    let mut writer = match Writer::connect(&config).await {
+    let mut writer = match WriteSession::connect(&config).await {
         Ok(writer) => writer,
         Err(refusal) => {
             let remedy = remedy(plan, refusal.reason);

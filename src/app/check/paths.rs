@@ -3,9 +3,9 @@
 
 use super::Report;
 use crate::app::plan::{PathRoute, Plan};
-use crate::freshness::path::{CanaryPath, Mark};
+use crate::freshness::canary::path::{CanaryPath, Mark};
 use crate::freshness::schema::{literal, path_grant};
-use crate::freshness::{Phase, SqlFailure, Writer};
+use crate::freshness::{Phase, SqlFailure, WriteSession};
 
 /// Types of columns that can carry a mark.
 const TEXTS: [&str; 8] =
@@ -15,7 +15,7 @@ const TEXTS: [&str; 8] =
 pub(super) async fn check(
     plan: &Plan,
     route: &PathRoute,
-    writer: &mut Writer,
+    writer: &mut WriteSession,
     reports: &mut Vec<Report>,
 ) {
     let path = &route.path;
@@ -75,7 +75,7 @@ pub(super) async fn check(
 async fn column(
     path: &CanaryPath,
     mark: &Mark,
-    writer: &mut Writer,
+    writer: &mut WriteSession,
 ) -> Result<(), (String, String)> {
     let CanaryPath { database, table, column, .. } = path;
     let sql = format!(

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Report;
-use crate::app::history::History;
 use crate::app::plan::Plan;
 use crate::app::source::{Opened, StartError, checked, wanted};
+use crate::app::source_rollback::SourceRollback;
 use crate::app::{echo, previous_run};
 use crate::aws;
 use crate::checkpoint::Checkpoint;
@@ -36,7 +36,7 @@ pub(super) async fn check(
         Some((saved, shared)) => echo::newest(plan, shared, saved.epoch).await,
         None => None,
     };
-    let history = History::new(plan, Received::default(), saved).with_canary(plan, canary);
+    let history = SourceRollback::new(plan, Received::default(), saved).with_canary(plan, canary);
     let opened = match checked(plan, &wanted(plan, saved), &history).await {
         Ok(opened) => opened,
         // Told already, server by server.

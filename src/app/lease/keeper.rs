@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::standing::Standing;
 use super::{GIVE_UP_MAX, Step, Terms, lock};
 use crate::app::findings::Findings;
-use crate::freshness::{Refusal, SqlFailure, Writer};
+use crate::freshness::{SqlFailure, WriteRefused, WriteSession};
 use crate::lease::{Unrenewed, Watch, table};
 use crate::platform;
 use crate::sink::Permit;
@@ -28,7 +28,7 @@ pub(super) struct Keeper {
     pub(super) publishes_from: Instant,
     /// Cancelled when another process has the lease.
     pub(super) lost: CancellationToken,
-    pub(super) writer: Option<Writer>,
+    pub(super) writer: Option<WriteSession>,
     pub(super) watch: Watch,
     pub(super) failing: Option<SqlFailure>,
 }
@@ -82,7 +82,7 @@ impl Keeper {
         }
     }
 
-    async fn renew(&mut self, fence: u64) -> Result<Kept, Refusal> {
+    async fn renew(&mut self, fence: u64) -> Result<Kept, WriteRefused> {
         let Terms { tables, holder, lifetime, .. } = self.terms.clone();
         let session = &mut self.connected().await?.session;
         let asked = platform::now();
@@ -118,7 +118,7 @@ impl Keeper {
     }
 
     /// Takes the lease that could not be had at the start.
-    async fn seek(&mut self) -> Result<Kept, Refusal> {
+    async fn seek(&mut self) -> Result<Kept, WriteRefused> {
         let terms = self.terms.clone();
         let asked = platform::now();
         let writer = self.connected().await?;
@@ -144,16 +144,16 @@ impl Keeper {
     }
 
     /// A session to the server that is written to now.
-    async fn connected(&mut self) -> Result<&mut Writer, Refusal> {
+    async fn connected(&mut self) -> Result<&mut WriteSession, WriteRefused> {
         let host = self.terms.config.host.now();
         let writer = match self.writer.take().filter(|writer| *writer.session.host() == host) {
             Some(writer) => writer,
-            None => Writer::connect(&self.terms.config).await?,
+            None => WriteSession::connect(&self.terms.config).await?,
         };
         Ok(self.writer.insert(writer))
     }
 
-    fn failed(&mut self, refusal: &Refusal, is_held: bool, ticks: &mut tokio::time::Interval) {
+    fn failed(&mut self, refusal: &WriteRefused, is_held: bool, ticks: &mut tokio::time::Interval) {
         self.writer = None;
         if self.failing.replace(refusal.reason) != Some(refusal.reason) {
             let (reason, message) = (refusal.reason.as_str(), &refusal.message);

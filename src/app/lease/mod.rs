@@ -23,7 +23,7 @@ use super::plan::{Plan, host_name};
 use super::supervise::Task;
 use crate::checkpoint;
 use crate::freshness::schema::{CHECKPOINT, LEASE};
-use crate::freshness::{Refusal, SqlFailure, Writer, WriterConfig};
+use crate::freshness::{SqlFailure, WriteRefused, WriteSession, WriterConfig};
 use crate::lease::table::{self, Tables};
 use crate::lease::{Holder, Look, Row, Watch};
 use crate::mysql;
@@ -252,7 +252,7 @@ impl Lease {
         plan: &Plan,
         monitoring: &Monitoring,
     ) -> Result<Held, Refused> {
-        let mut writer = Some(Writer::connect(&terms.config).await?);
+        let mut writer = Some(WriteSession::connect(&terms.config).await?);
         let (mut watch, mut failing) = (Watch::standby(), None);
         let readiness = &monitoring.controls.readiness;
         let held = loop {
@@ -288,13 +288,13 @@ impl Lease {
         &self,
         terms: &Terms,
         plan: &Plan,
-        writer: &mut Option<Writer>,
+        writer: &mut Option<WriteSession>,
         watch: &mut Watch,
-    ) -> Result<Option<Held>, Refusal> {
+    ) -> Result<Option<Held>, WriteRefused> {
         let host = terms.config.host.now();
         let connected = match writer.take().filter(|writer| *writer.session.host() == host) {
             Some(writer) => writer,
-            None => Writer::connect(&terms.config).await?,
+            None => WriteSession::connect(&terms.config).await?,
         };
         let writer = writer.insert(connected);
         let asked = platform::now();
@@ -358,7 +358,7 @@ struct Terms {
 /// Why it could not be taken.
 enum Refused {
     Held(HeldElsewhere),
-    Sql(Refusal),
+    Sql(WriteRefused),
 }
 
 impl From<mysql::Error> for Refused {
@@ -367,8 +367,8 @@ impl From<mysql::Error> for Refused {
     }
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
+impl From<WriteRefused> for Refused {
+    fn from(refusal: WriteRefused) -> Self {
         Self::Sql(refusal)
     }
 }
@@ -403,7 +403,7 @@ impl Terms {
 
     /// Takes the lease; waits while it is not known whether another process renews it.
     async fn acquire(&self, takes_over: bool) -> Result<Held, Refused> {
-        let mut writer = Writer::connect(&self.config).await?;
+        let mut writer = WriteSession::connect(&self.config).await?;
         let mut watch = Watch::newcomer();
         let mut is_told = false;
         loop {
@@ -453,7 +453,7 @@ impl Terms {
 
     async fn taken(
         &self,
-        writer: &mut Writer,
+        writer: &mut WriteSession,
         seen: Option<&Row>,
     ) -> Result<Option<Row>, mysql::Error> {
         let (holder, lifetime) = (&self.holder, self.lifetime);
@@ -473,7 +473,7 @@ impl Terms {
         }
     }
 
-    fn not_now(&self, refusal: Refusal) -> checkpoint::Error {
+    fn not_now(&self, refusal: WriteRefused) -> checkpoint::Error {
         checkpoint::Error::Database {
             action: "take the lease",
             table: self.tables.lease.clone(),
@@ -484,7 +484,7 @@ impl Terms {
     }
 
     /// Why the lease is not kept.
-    fn unkept(refusal: &Refusal) -> Finding {
+    fn unkept(refusal: &WriteRefused) -> Finding {
         let remedy = match refusal.reason {
             SqlFailure::SchemaMissing => {
                 "run `binpulse init`, or give the output of `binpulse init --print` to a DBA"
@@ -556,7 +556,7 @@ fn passes(reason: SqlFailure) -> bool {
 pub(super) async fn look(
     plan: &Plan,
     host: &SharedHost,
-    writer: &mut Writer,
+    writer: &mut WriteSession,
 ) -> Result<Option<String>, mysql::Error> {
     let terms = Terms::new(plan, host, "", None);
     let mut watch = Watch::newcomer();

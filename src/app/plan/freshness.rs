@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::source::{host_port, secret};
 use super::{Errors, PathRoute};
 use crate::config::{Error, Values};
-use crate::freshness::path::{CanaryPath, Mark};
+use crate::freshness::canary::path::{CanaryPath, Mark};
 use crate::freshness::schema::SchemaName;
 use crate::freshness::verdict::{PathAccount, Topology};
 use crate::freshness::{Conflict, Periods};

@@ -8,7 +8,7 @@ use crate::change::NameCase;
 use crate::config::Values;
 use crate::filter;
 use crate::freshness::Phase;
-use crate::freshness::path::{CanaryPath, Steps, Template};
+use crate::freshness::canary::path::{CanaryPath, Steps, Template};
 
 const PATHS: &str = "canary.paths";
 const ECHO: &str = "canary.path_echo";

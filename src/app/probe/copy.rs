@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, read, take_canary};
 use crate::freshness::Phase;
-use crate::freshness::echo::Canary;
+use crate::freshness::canary::echo::Canary;
 use crate::telemetry::metrics::ProbeMetrics;
 
 /// Time between two looks.

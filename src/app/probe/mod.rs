@@ -17,7 +17,7 @@ pub use plan::ProbePlan;
 
 use super::{HttpPlan, Outcome, Unavailable};
 use crate::aws;
-use crate::freshness::echo::{Arrival, Canary, Malformed, Reader, Sqs, open};
+use crate::freshness::canary::echo::{Arrival, Canary, Malformed, Reader, Sqs, open};
 use crate::freshness::probe::{CanaryArrival, Kind, Probe, account_name};
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::telemetry::Http;

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use crate::journal::{self, Line, Lines};
-use crate::telemetry::history::{BYTES_MAX, Change};
+use crate::telemetry::verdict_history::{BYTES_MAX, Change};
 
 /// What a file may have: the changes, their checksums, and room for a version that keeps more.
 const FILE_BYTES_MAX: u64 = 4 * BYTES_MAX as u64;

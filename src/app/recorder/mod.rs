@@ -20,7 +20,7 @@ use crate::journal;
 use crate::mysql::SharedHost;
 use crate::platform;
 use crate::telemetry::StatusSource;
-use crate::telemetry::history::{Change, Document, History};
+use crate::telemetry::verdict_history::{Change, Document, History};
 use crate::telemetry::words::Role;
 
 /// Between two looks.

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use crate::app::freshness::writer_config;
 use crate::app::plan::Plan;
 use crate::freshness::schema::HISTORY;
-use crate::freshness::{Refusal, SqlFailure, Writer, WriterConfig};
+use crate::freshness::{SqlFailure, WriteRefused, WriteSession, WriterConfig};
 use crate::mysql::{Row, SharedHost, Value};
-use crate::telemetry::history::{CHANGES_MAX, Change};
+use crate::telemetry::verdict_history::{CHANGES_MAX, Change};
 
 /// Rows of one statement: it stays far below the smallest `max_allowed_packet` in use.
 const ROWS_PER_STATEMENT: usize = 20;
@@ -67,7 +67,7 @@ impl Table {
 
     async fn write(
         &self,
-        writer: &mut Writer,
+        writer: &mut WriteSession,
         changes: &[Change],
     ) -> Result<(), crate::mysql::Error> {
         let session = &mut writer.session;
@@ -95,13 +95,13 @@ impl Table {
         Ok(())
     }
 
-    async fn connected(&self) -> Result<Writer, String> {
-        Writer::connect(&self.writer).await.map_err(|refusal| told(&refusal))
+    async fn connected(&self) -> Result<WriteSession, String> {
+        WriteSession::connect(&self.writer).await.map_err(|refusal| told(&refusal))
     }
 }
 
 /// Why not, and what helps.
-fn told(refusal: &Refusal) -> String {
+fn told(refusal: &WriteRefused) -> String {
     if refusal.reason == SqlFailure::SchemaMissing {
         return format!("{}; run `binpulse init`", refusal.message);
     }

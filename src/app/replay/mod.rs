@@ -331,7 +331,7 @@ pub(super) async fn peek(plan: &Plan) -> Result<Checkpoint, Error> {
 
 /// The service's plan, made to do this and nothing else.
 fn narrowed(mut plan: Plan, request: &ReplayRequest, saved: &Checkpoint) -> Result<Plan, Error> {
-    plan.filter_versions = Versions::read(&saved.snapshot)?;
+    plan.filter_versions = Versions::read(&saved.annotations)?;
     let is_release = request.audience.is_none();
     plan.name_apart(if is_release { "release" } else { "replay" });
     // Nothing may be quarantined a second time.
@@ -371,7 +371,7 @@ fn table_of(lane: &str) -> Option<(String, String, u32)> {
 
 /// Rows that an operator holds back are not published by a replay either.
 fn leave_out_held(plan: &mut Plan, rows: &[RowRange], saved: &Checkpoint) -> Result<(), Error> {
-    let controls = Saved::read(&saved.snapshot)?.controls;
+    let controls = Saved::read(&saved.annotations)?.controls;
     for control in controls.into_iter().filter(Hold::holds) {
         let Some(tables) = control.tables() else { continue };
         let held = rows.iter().find(|rows| {

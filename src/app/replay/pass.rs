@@ -21,7 +21,7 @@ use crate::change::Position;
 use crate::checkpoint::{Checkpoint, MemoryStore, Saving};
 use crate::control::SendRate;
 use crate::encode::{FinalizeOptions, Origin, Oversize, Replay};
-use crate::freshness::verdict::accounting::Span;
+use crate::freshness::verdict::certificate::Span;
 use crate::freshness::{
     CanaryStep, Progress, ProgressObserver, Seen, Watermark, WatermarkProvider,
 };
@@ -199,10 +199,10 @@ impl Pass<'_> {
 
         let (feed, intake) = intake(plan.queue_bytes);
         let gauge = feed.gauge().clone();
-        let (batches, to_seal) = encoded_queue();
+        let (batches, to_finalize) = encoded_queue();
         let (told, notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(SETTLEMENTS_MAX);
-        spawn_finalizing(finalizing, way.topics, to_seal, feed, told).map_err(unavailable)?;
+        spawn_finalizing(finalizing, way.topics, to_finalize, feed, told).map_err(unavailable)?;
         let metrics = Metrics::new(&LabelValues::default(), ScrapeSources::none());
         let metrics = Arc::new(metrics.map_err(unavailable)?);
         let (saver, _) = Saver::spawn(store.clone(), Saving::new(plan.checkpoint.interval));

@@ -40,8 +40,8 @@ struct Change {
     heartbeat: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     lanes: BTreeMap<Arc<str>, u64>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    snapshot: BTreeMap<Arc<str>, Arc<str>>,
+    #[serde(default, rename = "snapshot", skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<Arc<str>, Arc<str>>,
     at_us: i64,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn write_base(checkpoint: &Checkpoint) -> Result<Vec<u8>, serde_json:
             resume: checkpoint.rereads().then(|| spot(&checkpoint.resume)),
             heartbeat: checkpoint.heartbeat,
             lanes: checkpoint.lanes.clone(),
-            snapshot: checkpoint.snapshot.clone(),
+            annotations: checkpoint.annotations.clone(),
             at_us: checkpoint.saved_at_us,
         },
     })
@@ -89,7 +89,7 @@ pub(super) fn write_delta(delta: &Delta) -> Result<Vec<u8>, serde_json::Error> {
         resume: (delta.resume != delta.settled).then(|| spot(&delta.resume)),
         heartbeat: delta.heartbeat,
         lanes: delta.lanes.clone(),
-        snapshot: delta.snapshot.clone(),
+        annotations: delta.annotations.clone(),
         at_us: delta.taken_at_us,
     })
 }
@@ -126,7 +126,7 @@ fn read_change(change: Change) -> Result<Delta, String> {
         resume,
         settled,
         lanes: change.lanes,
-        snapshot: change.snapshot,
+        annotations: change.annotations,
         taken_at_us: change.at_us,
         heartbeat: change.heartbeat,
         ..Delta::default()

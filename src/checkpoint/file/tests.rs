@@ -38,7 +38,7 @@ fn base() -> Checkpoint {
         settled: place(400),
         heartbeat: Some(6),
         lanes: BTreeMap::from([("shop.orders#0".into(), 12), ("shop.\"q\"\n#1".into(), 1)]),
-        snapshot: texts(&[("snapshot", "{\"id\":\"01J\"}"), ("0", "a \"text\"\n")]),
+        annotations: texts(&[("snapshot", "{\"id\":\"01J\"}"), ("0", "a \"text\"\n")]),
         owner: 2,
         saved_at_us: 1_700_000_000_000_000,
         version: "0.1.0".into(),
@@ -54,7 +54,7 @@ fn delta(sequence: u64) -> Delta {
         taken_at_us: 1_700_000_000_000_000 + i64::try_from(sequence).expect("small"),
         heartbeat: sequence.is_multiple_of(4).then_some(sequence),
         // A text that changes, and one that goes.
-        snapshot: texts(&[("0", &sequence.to_string()), ("snapshot", "")]),
+        annotations: texts(&[("0", &sequence.to_string()), ("snapshot", "")]),
         ..Delta::default()
     }
 }

@@ -138,7 +138,7 @@ impl TableStore {
             settled: place(8, "settled")?,
             heartbeat: None,
             lanes: BTreeMap::new(),
-            snapshot: self.read_snapshot(row.text(13).as_deref())?,
+            annotations: self.read_annotations(row.text(13).as_deref())?,
             owner: self.owner,
             saved_at_us: row.signed(11).ok().flatten().unwrap_or(0),
             version: text(12),
@@ -147,7 +147,7 @@ impl TableStore {
         Ok(Some(checkpoint))
     }
 
-    fn read_snapshot(&self, text: Option<&str>) -> Result<BTreeMap<Arc<str>, Arc<str>>, Error> {
+    fn read_annotations(&self, text: Option<&str>) -> Result<BTreeMap<Arc<str>, Arc<str>>, Error> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(BTreeMap::new()) };
         serde_json::from_str(text).map_err(|error| self.malformed("snapshot", &error.to_string()))
     }
@@ -208,7 +208,7 @@ impl TableStore {
              snapshot = ? WHERE stream = ? AND owner = ? AND owner_name = ?"
         );
         let name = owner_name(&self.config);
-        let snapshot = serde_json::to_string(&checkpoint.snapshot)
+        let annotations = serde_json::to_string(&checkpoint.annotations)
             .map_err(|error| self.malformed("snapshot", &error.to_string()))?;
         let Place { position: resume, maria: resume_maria } = &checkpoint.resume;
         let Place { position: settled, maria: settled_maria } = &checkpoint.settled;
@@ -224,7 +224,7 @@ impl TableStore {
             settled_maria.to_string().into(),
             checkpoint.saved_at_us.into(),
             checkpoint.version.clone().into(),
-            snapshot.into(),
+            annotations.into(),
             stream.clone().into(),
             self.owner.into(),
             name.into(),
@@ -337,7 +337,7 @@ impl Store for TableStore {
             epoch: checkpoint.epoch,
             gtid_set: checkpoint.gtid_set.clone(),
             version: checkpoint.version.clone(),
-            snapshot: checkpoint.snapshot.clone(),
+            annotations: checkpoint.annotations.clone(),
             ..Checkpoint::default()
         };
         next.apply(delta);

@@ -83,7 +83,7 @@ fn checkpoint(number: u64) -> Checkpoint {
         resume: place(number * 10),
         settled: place(number * 10 + 5),
         lanes: BTreeMap::from([(lane(1), number), (lane(number), 7)]),
-        snapshot: BTreeMap::from([("snapshot".into(), format!("text {number}").into())]),
+        annotations: BTreeMap::from([("snapshot".into(), format!("text {number}").into())]),
         saved_at_us: -i64::try_from(number).expect("small"),
         version: format!("0.{number}"),
         ..Checkpoint::default()
@@ -97,7 +97,7 @@ fn delta(number: u64) -> Delta {
         resume: place(number * 10),
         settled: place(number * 10 + number % 2),
         lanes: BTreeMap::from([(lane(number % 4), number)]),
-        snapshot: BTreeMap::from([((number % 3).to_string().into(), number.to_string().into())]),
+        annotations: BTreeMap::from([((number % 3).to_string().into(), number.to_string().into())]),
         taken_at_us: i64::try_from(number).expect("small"),
         ..Delta::default()
     }

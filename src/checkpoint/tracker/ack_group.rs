@@ -23,8 +23,8 @@ pub(super) struct AckGroup {
     pub(super) transactions: u64,
     pub(super) transactions_all: u64,
     pub(super) server_uuid: Option<String>,
-    /// Texts of a snapshot, by name; see [`Checkpoint::snapshot`](crate::checkpoint::Checkpoint).
-    pub(super) snapshot: Vec<(Arc<str>, Arc<str>)>,
+    /// Texts of a snapshot, by name; see [`Checkpoint::annotations`](crate::checkpoint::Checkpoint).
+    pub(super) annotations: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl AckGroup {

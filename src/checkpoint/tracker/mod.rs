@@ -1,7 +1,7 @@
 //! Decides how far it is safe to resume. Pure: no clock, no I/O, no async.
 //!
 //! Delivery is tracked by *ack groups*: runs of whole transactions. A message belongs to the ack group of its
-//! first row, so a ack group's rows are delivered once the messages of this ack group and of all earlier ones
+//! first row, so an ack group's rows are delivered once the messages of this ack group and of all earlier ones
 //! are. It does not know messages one by one, only how many of each ack group are still on their way.
 
 mod ack_group;
@@ -25,7 +25,7 @@ pub use lanes::MovedLanes;
 
 /// Whose transaction it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum TransactionKind {
     /// With rows that were published.
     User,
     /// Nothing of it passed the filters.
@@ -47,7 +47,7 @@ pub struct Commit<'a> {
     /// Its identity.
     pub id: TransactionId,
     /// Whose it was.
-    pub class: Class,
+    pub class: TransactionKind,
     /// Where its last event ends.
     pub end: &'a Position,
     /// Earlier transactions that are complete only now: the XA PREPARE of this XA COMMIT.
@@ -59,8 +59,10 @@ pub struct Commit<'a> {
 /// The tracker was told what cannot be: a bug of the caller, on which nothing safe can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misuse {
-    /// A message was reported of a ack group that has none on its way.
-    #[error("a message of unit {ack_group} was reported, but none of that unit is on its way")]
+    /// A message was reported of an ack group that has none on its way.
+    #[error(
+        "a message of ack group {ack_group} was reported, but none of that group is on its way"
+    )]
     NotOutstanding {
         /// The ack group that was named.
         ack_group: u64,
@@ -187,28 +189,30 @@ impl Tracker {
         ack_group.transactions_all += 1;
         ack_group.is_changed = true;
         match commit.class {
-            Class::Heartbeat(number) => {
+            TransactionKind::Heartbeat(number) => {
                 ack_group.heartbeat = ack_group.heartbeat.max(Some(number));
                 ack_group.transactions += 1;
             }
-            Class::User | Class::Filtered | Class::Canary => ack_group.transactions += 1,
-            Class::Checkpoint | Class::Lease => return,
+            TransactionKind::User | TransactionKind::Filtered | TransactionKind::Canary => {
+                ack_group.transactions += 1
+            }
+            TransactionKind::Checkpoint | TransactionKind::Lease => return,
         }
         ack_group.is_worth_saving = true;
     }
 
     /// From where everything so far is delivered, a snapshot has got as far as `text` says; empty: there
     /// is none under this `name`. To be told between two transactions.
-    pub fn snapshot(&mut self, name: Arc<str>, text: Arc<str>) {
+    pub fn annotate_when_delivered(&mut self, name: Arc<str>, text: Arc<str>) {
         let ack_group = self.open_ack_group();
-        ack_group.snapshot.push((name, text));
+        ack_group.annotations.push((name, text));
         ack_group.is_changed = true;
         ack_group.is_worth_saving = true;
     }
 
     /// This text is saved at once, whatever is still on its way. Not for what follows from rows.
-    pub fn note(&mut self, name: Arc<str>, text: Arc<str>) {
-        self.pending.snapshot.insert(name, text);
+    pub fn annotate(&mut self, name: Arc<str>, text: Arc<str>) {
+        self.pending.annotations.insert(name, text);
         self.pending_is_worth_saving = true;
     }
 
@@ -239,7 +243,7 @@ impl Tracker {
     }
 
     /// Closes the open ack group and begins another, so that it can become delivered while later
-    /// transactions go by. To be called between two transactions. Has no effect on a ack group in which
+    /// transactions go by. To be called between two transactions. Has no effect on an ack group in which
     /// nothing happened. Returns whether a new ack group began.
     pub fn close_ack_group(&mut self) -> bool {
         let ack_group = self.open_ack_group();
@@ -385,7 +389,7 @@ impl Tracker {
         let pending = &mut self.pending;
         pending.heartbeat = pending.heartbeat.max(ack_group.heartbeat);
         pending.transactions += ack_group.transactions;
-        pending.snapshot.extend(ack_group.snapshot);
+        pending.annotations.extend(ack_group.annotations);
         pending.server_uuid = ack_group.server_uuid.or(pending.server_uuid.take());
         pending.settled = ack_group.settled;
         pending.resume = ack_group.resume;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::tests::{numbered, place};
-use super::{Class, Commit, Tracker};
+use super::{Commit, Tracker, TransactionKind};
 use crate::change::{Gtid, Position, Tag, TransactionId, Uuid};
 use crate::checkpoint::{Checkpoint, Place};
 
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
             (*next, *moved) = (number + 1, true);
             let ack_group = self.tracker.ack_group();
             let (_, rows) = self.open.entry(*lane).or_insert_with(|| {
-                self.tracker.opened(ack_group).expect("the open unit");
+                self.tracker.opened(ack_group).expect("the open ack group");
                 (ack_group, Vec::new())
             });
             rows.push(((index, row), (*lane, number)));
@@ -135,7 +135,7 @@ impl<'a> Run<'a> {
         end: u64,
         open_xa: Option<&Position>,
     ) {
-        let (end, class) = (place(end), Class::User);
+        let (end, class) = (place(end), TransactionKind::User);
         self.tracker.commit(&Commit { id, class, end: &end, resolves, open_xa });
     }
 

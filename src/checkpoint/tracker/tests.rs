@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Class, Commit, Misuse, Tracker};
+use super::{Commit, Misuse, Tracker, TransactionKind};
 use crate::change::{Gtid, MariaGtid, Position, Tag, TransactionId, Uuid};
 use crate::checkpoint::{Checkpoint, Delta};
 
@@ -13,7 +13,7 @@ pub(super) fn place(offset: u64) -> Position {
     Position::new("binlog.000001", offset)
 }
 
-fn commit(tracker: &mut Tracker, sequence: u64, class: Class) {
+fn commit(tracker: &mut Tracker, sequence: u64, class: TransactionKind) {
     let end = place(sequence * 100);
     tracker.commit(&Commit { id: gtid(sequence), class, end: &end, resolves: &[], open_xa: None });
 }
@@ -28,13 +28,13 @@ fn a_unit_waits_for_its_messages_and_for_all_earlier_units() {
     // Given two ack groups with a message each, the second with a filtered transaction as well
     let mut tracker = Tracker::new(&Checkpoint::default());
     numbered(&mut tracker, 0, 4);
-    tracker.opened(0).expect("the open unit");
-    commit(&mut tracker, 1, Class::User);
+    tracker.opened(0).expect("the open ack group");
+    commit(&mut tracker, 1, TransactionKind::User);
     assert!(tracker.close_ack_group());
     numbered(&mut tracker, 0, 6);
-    tracker.opened(1).expect("the open unit");
-    commit(&mut tracker, 2, Class::User);
-    commit(&mut tracker, 3, Class::Filtered);
+    tracker.opened(1).expect("the open ack group");
+    commit(&mut tracker, 2, TransactionKind::User);
+    commit(&mut tracker, 3, TransactionKind::Filtered);
     assert!(tracker.close_ack_group());
 
     // When the second settles first, then nothing is delivered yet
@@ -73,8 +73,8 @@ fn the_lanes_of_a_table_are_told_moved_or_not_named_or_not() {
 #[test]
 fn filtered_transactions_heartbeats_and_idle_positions_advance_the_checkpoint() {
     let mut tracker = Tracker::new(&Checkpoint::default());
-    commit(&mut tracker, 1, Class::Filtered);
-    commit(&mut tracker, 2, Class::Heartbeat(41));
+    commit(&mut tracker, 1, TransactionKind::Filtered);
+    commit(&mut tracker, 2, TransactionKind::Heartbeat(41));
     assert!(tracker.close_ack_group());
     let delta = tracker.take_delta(0).expect("a filtered-only stream advances");
     assert_eq!((delta.settled.position, delta.heartbeat), (place(200), Some(41)));
@@ -91,11 +91,11 @@ fn filtered_transactions_heartbeats_and_idle_positions_advance_the_checkpoint() 
 #[test]
 fn saves_in_the_source_database_do_not_cause_further_saves() {
     let mut tracker = Tracker::new(&Checkpoint::default());
-    commit(&mut tracker, 1, Class::Checkpoint);
+    commit(&mut tracker, 1, TransactionKind::Checkpoint);
     assert!(tracker.close_ack_group());
     assert_eq!(tracker.take_delta(0), None);
 
-    commit(&mut tracker, 2, Class::Filtered);
+    commit(&mut tracker, 2, TransactionKind::Filtered);
     assert!(tracker.close_ack_group());
     let delta = tracker.take_delta(0).expect("now there is a reason");
     assert!(delta.gtids.to_string().ends_with(":1-2"), "and the save before comes along");
@@ -106,7 +106,7 @@ fn reports_that_cannot_be_are_refused() {
     let mut tracker = Tracker::new(&Checkpoint::default());
     assert_eq!(tracker.settled(0), Err(Misuse::NotOutstanding { ack_group: 0 }));
     assert_eq!(tracker.settled(5), Err(Misuse::NotOutstanding { ack_group: 5 }));
-    commit(&mut tracker, 1, Class::User);
+    commit(&mut tracker, 1, TransactionKind::User);
     tracker.close_ack_group();
     assert_eq!(
         tracker.opened(0),
@@ -121,7 +121,7 @@ fn lanes_that_moved_are_told_once_and_in_portions() {
     for number in 0..3 {
         numbered(&mut tracker, number, 5);
     }
-    commit(&mut tracker, 1, Class::User);
+    commit(&mut tracker, 1, TransactionKind::User);
     tracker.close_ack_group();
     let first = tracker.take_moved_lanes(2);
     assert_eq!(first.lanes, [("d.t#0".into(), 5), ("d.t#1".into(), 5)]);
@@ -133,7 +133,7 @@ fn lanes_that_moved_are_told_once_and_in_portions() {
     assert_eq!(tracker.take_delta(0).map(|delta| delta.lanes.len()), Some(3));
     for next in [6, 7] {
         numbered(&mut tracker, 1, next);
-        commit(&mut tracker, next, Class::User);
+        commit(&mut tracker, next, TransactionKind::User);
         tracker.close_ack_group();
         assert_eq!(tracker.take_moved_lanes(2).lanes, [("d.t#1".into(), next)]);
         let delta = tracker.take_delta(0).expect("a transaction");
@@ -144,12 +144,12 @@ fn lanes_that_moved_are_told_once_and_in_portions() {
 #[test]
 fn a_failover_is_saved_with_the_first_place_on_the_new_server() {
     let mut tracker = Tracker::new(&Checkpoint::default());
-    commit(&mut tracker, 1, Class::User);
+    commit(&mut tracker, 1, TransactionKind::User);
     tracker.close_ack_group();
     tracker.moved_to("another");
     // A place of the server before would be taken for one of this
     assert_eq!(tracker.redial_place().position, Position::default());
-    commit(&mut tracker, 2, Class::User);
+    commit(&mut tracker, 2, TransactionKind::User);
     tracker.close_ack_group();
     let mut saved = Checkpoint { server_uuid: "first".into(), ..Checkpoint::default() };
     saved.apply(&tracker.take_delta(0).expect("two transactions"));
@@ -163,7 +163,13 @@ fn mariadbs_position_stays_before_an_open_xa_transaction() {
         let id = TransactionId::Maria(MariaGtid { domain: 0, server: 1, sequence });
         let (end, open_xa) = (place(sequence * 100), open_xa.map(place));
         let open_xa = open_xa.as_ref();
-        tracker.commit(&Commit { id, class: Class::User, end: &end, resolves: &[], open_xa });
+        tracker.commit(&Commit {
+            id,
+            class: TransactionKind::User,
+            end: &end,
+            resolves: &[],
+            open_xa,
+        });
         tracker.close_ack_group();
         tracker.take_delta(0).expect("a transaction")
     };
@@ -201,7 +207,7 @@ fn merged_deltas_say_what_they_say_one_after_the_other() {
     let (mut one_by_one, mut merged) = (Checkpoint::default(), Delta::default());
     for sequence in 1..=5 {
         numbered(&mut tracker, 0, 1 + (1..=sequence).sum::<u64>());
-        commit(&mut tracker, sequence, Class::Heartbeat(sequence));
+        commit(&mut tracker, sequence, TransactionKind::Heartbeat(sequence));
         tracker.close_ack_group();
         let delta = tracker.take_delta(7).expect("a transaction");
         one_by_one.apply(&delta);

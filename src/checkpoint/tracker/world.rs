@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::tests::{numbered, place};
-use super::{Class, Commit, Misuse, Tracker};
+use super::{Commit, Misuse, Tracker, TransactionKind};
 use crate::change::{Gtid, GtidSet, Position, Tag, TransactionId, Uuid};
 use crate::checkpoint::{Checkpoint, Place};
 
@@ -64,7 +64,7 @@ struct Record {
     committed: Place,
     held: Option<Place>,
     assumed: BTreeSet<u64>,
-    /// Units, and what was assumed, that are in a delta.
+    /// Ack groups, and what was assumed, that are in a delta.
     saved_units: usize,
     unsaved_assumed: BTreeSet<u64>,
     lanes: BTreeMap<u32, u64>,
@@ -109,7 +109,7 @@ impl Record {
         true
     }
 
-    /// Units in front that are closed and of which nothing is on its way.
+    /// Ack groups in front that are closed and of which nothing is on its way.
     fn advance(&mut self) -> bool {
         let before = self.settled;
         while self.ack_groups[self.settled].ends.is_some()
@@ -159,12 +159,12 @@ fn tell(tracker: &mut Tracker, record: &mut Record, step: &Step) -> Result<(), T
             record.offset += 100;
             let (number, end) = (record.sequence, place(record.offset));
             let class = match class {
-                0 => Class::User,
-                1 => Class::Filtered,
+                0 => TransactionKind::User,
+                1 => TransactionKind::Filtered,
                 // Not always rising: another process may write them.
-                2 => Class::Heartbeat(number ^ 4),
-                3 => Class::Canary,
-                _ => Class::Checkpoint,
+                2 => TransactionKind::Heartbeat(number ^ 4),
+                3 => TransactionKind::Canary,
+                _ => TransactionKind::Checkpoint,
             };
             let id = TransactionId::Gtid(gtid(number));
             let resolves = [TransactionId::Gtid(gtid(number + 1_000))];
@@ -180,11 +180,11 @@ fn tell(tracker: &mut Tracker, record: &mut Record, step: &Step) -> Result<(), T
             }
             ack_group.transactions.0 += 1;
             ack_group.is_changed = true;
-            if class != Class::Checkpoint {
+            if class != TransactionKind::Checkpoint {
                 ack_group.transactions.1 += 1;
                 ack_group.is_worth_saving = true;
             }
-            if let Class::Heartbeat(number) = class {
+            if let TransactionKind::Heartbeat(number) = class {
                 ack_group.heartbeat = ack_group.heartbeat.max(Some(number));
             }
         }

@@ -25,7 +25,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "canary.deadline",
         Kind::Duration(100, HOUR),
         Some("15s"),
-        "L: time from a canary's writing to its echo",
+        "L: time from a canary's acceptance by the topic to its echo",
     ),
     setting(
         "canary.topic",

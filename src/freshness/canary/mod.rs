@@ -5,10 +5,15 @@
 //! go through the operator's tables, with the operator's SQL. One task each, with a session of its
 //! own: what a table does to its canaries holds up neither heartbeats nor the canaries of others.
 //!
+//! When a canary counts as lost is decided where its echo is awaited: `echo/tracker.rs`, `is_lost`. When a
+//! consumer is lost: `verdict/evidence/canaries.rs`.
+//!
 //! Invariant: the number of the last row is committed together with it, so that it continues rising
 //! over restarts. Before the next row is written, the last must be gone, also after a crash: there is
 //! at most one row of ours in a table, but for a path without a delete.
 
+pub mod echo;
+pub mod path;
 mod target;
 pub mod values;
 
@@ -19,11 +24,11 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::path::{CanaryPath, Mark};
 use super::pending_write::{PendingWrite, Statement};
 use super::schema::{CANARY_COUNTER, literal};
-use super::writer::{Refusal, Writer};
+use super::write_session::{WriteRefused, WriteSession};
 use super::{CanaryStep, Observation, Observer, Phase, SqlFailure, WriterConfig};
+use path::{CanaryPath, Mark};
 use target::Target;
 
 /// Attempts at one step that ends in a deadlock, which is nobody's fault.
@@ -89,12 +94,12 @@ impl CanaryWriter {
                 // 2. The end of a step that was overdue. The canary is not continued.
                 ended = self.pending.fate() => drop(ended),
                 // 3. The next canary. Bounded by deadlines.
-                _ = ticks.tick() => self.poll_once().await,
+                _ = ticks.tick() => self.write_once().await,
             }
         }
     }
 
-    async fn poll_once(&mut self) {
+    async fn write_once(&mut self) {
         let host = self.config.host.now();
         if self.pending.leave_unless(&host) {
             info!(path = self.target.path_name(), %host, "canaries move to another server");
@@ -102,7 +107,7 @@ impl CanaryWriter {
         }
         if self.pending.outstanding().is_some() {
             let message = "the last canary's write has no answer yet".to_owned();
-            return self.fail(Refusal { reason: SqlFailure::TimedOut, message });
+            return self.fail(WriteRefused { reason: SqlFailure::TimedOut, message });
         }
         match self.walk().await {
             Ok(number) => {
@@ -116,7 +121,7 @@ impl CanaryWriter {
     }
 
     /// One canary through all steps; its number.
-    async fn walk(&mut self) -> Result<u64, Refusal> {
+    async fn walk(&mut self) -> Result<u64, WriteRefused> {
         let last = match self.prepare().await {
             Ok(last) => last,
             Err(refusal) => {
@@ -143,15 +148,15 @@ impl CanaryWriter {
     }
 
     /// A session on a server that may be written to, and the last number.
-    async fn prepare(&mut self) -> Result<u64, Refusal> {
+    async fn prepare(&mut self) -> Result<u64, WriteRefused> {
         if self.pending.writer().is_none() {
-            let writer = Writer::connect(&self.config).await?;
+            let writer = WriteSession::connect(&self.config).await?;
             self.target.connected();
             self.pending.put(writer);
         }
         let config = &self.config;
         let Some(writer) = self.pending.writer() else {
-            return Err(Refusal::from(crate::mysql::Error::Abandoned));
+            return Err(WriteRefused::from(crate::mysql::Error::Abandoned));
         };
         if let Some(refusal) = writer.facts().await?.refusal() {
             return Err(refusal);
@@ -171,7 +176,7 @@ impl CanaryWriter {
         Ok(number)
     }
 
-    async fn step(&mut self, number: u64, phase: Phase) -> Result<(), Refusal> {
+    async fn step(&mut self, number: u64, phase: Phase) -> Result<(), WriteRefused> {
         let mut attempt = 1;
         loop {
             let step = CanaryStep { path: self.target.path_name().map(Arc::from), number, phase };
@@ -193,12 +198,12 @@ impl CanaryWriter {
     }
 
     /// Runs a write.
-    async fn write(&mut self, statements: Vec<Statement>) -> Result<(), Refusal> {
+    async fn write(&mut self, statements: Vec<Statement>) -> Result<(), WriteRefused> {
         let deadline = self.config.write_deadline;
         match self.pending.write(statements, deadline).await {
             None => {
                 let message = format!("no answer within {deadline:?}");
-                Err(Refusal { reason: SqlFailure::TimedOut, message })
+                Err(WriteRefused { reason: SqlFailure::TimedOut, message })
             }
             Some(Ok(_)) => Ok(()),
             Some(Err(refusal)) => {
@@ -211,10 +216,10 @@ impl CanaryWriter {
         }
     }
 
-    fn fail(&mut self, refusal: Refusal) {
+    fn fail(&mut self, refusal: WriteRefused) {
         // Whether the last row was written, and with it its number, only the server knows.
         self.forget();
-        let Refusal { reason, message } = refusal;
+        let WriteRefused { reason, message } = refusal;
         let path = self.target.path_name();
         if self.last_reason.replace(reason) != Some(reason) {
             warn!(path, reason = reason.as_str(), message, "no canary could be written");

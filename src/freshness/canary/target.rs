@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::values::{Shape, Value, columns, expected};
-use crate::freshness::path::{CanaryPath, Mark, Steps};
+use crate::freshness::canary::path::{CanaryPath, Mark, Steps};
 use crate::freshness::pending_write::Statement;
 use crate::freshness::schema::{CANARY, CANARY_COUNTER, literal};
-use crate::freshness::writer::{Refusal, Writer};
+use crate::freshness::write_session::{WriteRefused, WriteSession};
 use crate::freshness::{Phase, SqlFailure, WriterConfig};
 
 /// The table of a canary.
@@ -68,9 +68,9 @@ impl Target {
     /// Learns what must be known of the table before it is written to.
     pub(super) async fn prepare(
         &mut self,
-        writer: &mut Writer,
+        writer: &mut WriteSession,
         config: &WriterConfig,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), WriteRefused> {
         if let Self::BuiltIn(shape @ None) = self {
             *shape = Some(ask_shape(writer, config).await?);
         }
@@ -166,7 +166,10 @@ fn built_in_step(config: &WriterConfig, shape: Shape, number: u64, phase: Phase)
 }
 
 /// Which of the optional columns the table has: it may have been made on an older server.
-async fn ask_shape(writer: &mut Writer, config: &WriterConfig) -> Result<Shape, Refusal> {
+async fn ask_shape(
+    writer: &mut WriteSession,
+    config: &WriterConfig,
+) -> Result<Shape, WriteRefused> {
     let (schema, canary) = (literal(config.schema.as_str()), literal(CANARY));
     let sql = format!(
         "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = {schema} \
@@ -178,7 +181,7 @@ async fn ask_shape(writer: &mut Writer, config: &WriterConfig) -> Result<Shape, 
         None => 0,
     };
     let shape = usize::try_from(count).ok().and_then(Shape::of_count);
-    shape.ok_or_else(|| Refusal {
+    shape.ok_or_else(|| WriteRefused {
         reason: SqlFailure::SchemaMissing,
         message: format!(
             "table {} has {count} value columns, which fits no version of binpulse: run `binpulse \

@@ -2,7 +2,7 @@
 //!
 //! One row a stream, on a session of its own. The task decides nothing about freshness: it reports.
 
-mod write_fate;
+mod write_result;
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tracing::{info, warn};
 
 use super::pending_write::{Ended, PendingWrite};
 use super::schema::{HEARTBEAT, literal};
-use super::writer::{Refusal, Writer};
+use super::write_session::{WriteRefused, WriteSession};
 use super::{Executed, Observation, Observer, Received, SqlFailure, WriterConfig, received};
 use crate::change::Uuid;
-use write_fate::Fate;
+use write_result::WriteResult;
 
 /// Longest pause between attempts on a server that refuses writes: what is written there by mistake
 /// while it is being demoted would be an errant transaction.
@@ -82,7 +82,7 @@ impl HeartbeatWriter {
                 ended = self.pending.fate() => self.ended(ended).await,
                 // 3. The next write, or the next look at the overdue one. Bounded by deadlines.
                 _ = ticks.tick() => {
-                    self.poll_once().await;
+                    self.write_once().await;
                     if std::mem::take(&mut self.retries_soon) {
                         ticks.reset_after(RETRY_PAUSE.min(self.interval));
                     }
@@ -91,7 +91,7 @@ impl HeartbeatWriter {
         }
     }
 
-    async fn poll_once(&mut self) {
+    async fn write_once(&mut self) {
         self.follow();
         if self.pending.outstanding().is_some() {
             self.look_at_outstanding().await;
@@ -131,16 +131,16 @@ impl HeartbeatWriter {
     }
 
     /// A session, the next number, and the server's name, if it may be written to.
-    async fn prepare(&mut self) -> Result<(u64, String), Refusal> {
+    async fn prepare(&mut self) -> Result<(u64, String), WriteRefused> {
         let stood = self.pending.writer().is_some();
         if self.pending.writer().is_none() {
-            let writer = Writer::connect(&self.config).await?;
+            let writer = WriteSession::connect(&self.config).await?;
             info!(host = %writer.session.host(), "the heartbeat writer is connected");
             self.pending.put(writer);
         }
         let (config, known, received) = (&self.config, self.number, self.received.newest());
         let Some(writer) = self.pending.writer() else {
-            return Err(Refusal::from(crate::mysql::Error::Abandoned));
+            return Err(WriteRefused::from(crate::mysql::Error::Abandoned));
         };
         let prepared = async {
             let facts = writer.facts().await?;
@@ -261,16 +261,16 @@ impl HeartbeatWriter {
     async fn look_at_outstanding(&mut self) {
         let session = self.pending.outstanding().map(|outstanding| outstanding.session_id);
         let (Some(number), Some(session_id)) = (self.number, session) else { return };
-        let fate = write_fate::fate(&self.config, session_id, number).await;
+        let fate = write_result::fate(&self.config, session_id, number).await;
         let server_state = match fate {
-            Fate::Running { state } => state,
-            Fate::Unknown => None,
+            WriteResult::Running { state } => state,
+            WriteResult::Unknown => None,
             // Its answer was lost, or will never come.
-            Fate::Committed => {
+            WriteResult::Committed => {
                 self.pending.drop_session();
                 return self.report_end(Ok(1));
             }
-            Fate::Gone => {
+            WriteResult::Gone => {
                 self.pending.drop_session();
                 let message = "the session no longer exists on the server; its write was rolled \
                                back"
@@ -319,10 +319,10 @@ fn is_of_session(reason: SqlFailure) -> bool {
 
 /// Refuses a server that lacks the newest heartbeat that came from it: a write would cover that up.
 async fn holds(
-    writer: &mut Writer,
+    writer: &mut WriteSession,
     config: &WriterConfig,
     newest: received::Newest,
-) -> Result<(), Refusal> {
+) -> Result<(), WriteRefused> {
     let table = config.schema.table(HEARTBEAT);
     let lacking = received::check(&mut writer.session, &table, &config.stream, newest).await?;
     let Some(lacking) = lacking else { return Ok(()) };
@@ -330,14 +330,14 @@ async fn holds(
         "the server was restored to an older state: {}",
         lacking.words("heartbeat", &table)
     );
-    Err(Refusal { reason: SqlFailure::Diverged, message })
+    Err(WriteRefused { reason: SqlFailure::Diverged, message })
 }
 
 /// The number in the table, 0 without a row, and the UUID of the server that says so, if it has one.
 async fn stored(
-    writer: &mut Writer,
+    writer: &mut WriteSession,
     config: &WriterConfig,
-) -> Result<(u64, Option<Uuid>), Refusal> {
+) -> Result<(u64, Option<Uuid>), WriteRefused> {
     let (table, stream) = (config.schema.table(HEARTBEAT), literal(&config.stream));
     let server = if writer.dialect.has_server_uuid() { "@@server_uuid" } else { "''" };
     let sql = format!("SELECT n, {server} FROM {table} WHERE stream = {stream}");

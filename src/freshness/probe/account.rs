@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::numbers::{CanaryArrival, Counts, Numbers, Place};
 use crate::freshness::Phase;
-use crate::freshness::echo::Canary;
+use crate::freshness::canary::echo::Canary;
 
 /// Longest way of a canary that is believed: what clocks or damage make longer is cut to it.
 const TRANSIT_MAX: Duration = Duration::from_hours(24 * 365);

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub use account::{Account, Newest};
 pub use numbers::{CanaryArrival, Counts, Place};
 
-use super::echo::Canary;
+use super::canary::echo::Canary;
 use account::seconds;
 
 /// Streams that are learnt at most: the queue of a probe is subscribed to a few topics.

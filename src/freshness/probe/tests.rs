@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::{CanaryArrival, Kind, Probe, STREAMS_MAX};
 use crate::freshness::Phase;
-use crate::freshness::echo::Canary;
+use crate::freshness::canary::echo::Canary;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 /// When the probe begins, by the wall clock.

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 pub use state::{Canaries, EvaluatedEcho, Failure, Heartbeats, RoundTrip};
 
-use super::echo::{Acceptance, EchoTracker};
-use super::path::CanaryPath;
+use super::canary::echo::{Acceptance, EchoTracker};
+use super::canary::path::CanaryPath;
 use super::recognise::PathRow;
 use super::{CanaryRow, CanaryStep, HeartbeatRow, Observation, Phase, SqlFailure, Stage, Stages};
 
@@ -29,12 +29,12 @@ pub struct RoundTrips {
     canaries: Vec<Canaries>,
     /// Begins of the canaries' steps, oldest first.
     steps: VecDeque<(CanaryStep, Instant)>,
-    echoes: Vec<Account>,
+    echoes: Vec<ExpectedEchoes>,
 }
 
 /// What one consumer owes of one kind of canary.
 #[derive(Debug, Clone)]
-struct Account {
+struct ExpectedEchoes {
     /// The consumer's name; of a path `consumer/path`.
     name: Arc<str>,
     consumer: Arc<str>,
@@ -52,7 +52,7 @@ impl RoundTrips {
         consumers: impl IntoIterator<Item = Arc<str>>,
         deadline: Duration,
     ) -> Self {
-        let account = |consumer: Arc<str>| Account {
+        let account = |consumer: Arc<str>| ExpectedEchoes {
             name: Arc::clone(&consumer),
             consumer,
             path: None,
@@ -82,7 +82,7 @@ impl RoundTrips {
         let phases = steps.phases();
         let last = phases.last().copied().unwrap_or(Phase::Insert);
         self.canaries.push(Canaries::new(Some(Arc::clone(&path.name)), last));
-        self.echoes.extend(consumers.iter().map(|consumer| Account {
+        self.echoes.extend(consumers.iter().map(|consumer| ExpectedEchoes {
             name: path.account(consumer),
             consumer: Arc::clone(consumer),
             path: Some(Arc::clone(&path.name)),
@@ -225,7 +225,10 @@ impl RoundTrips {
         canaries.is_some_and(|canaries| canaries.last == step.phase)
     }
 
-    fn accounts_mut<'a>(&'a mut self, consumer: &'a str) -> impl Iterator<Item = &'a mut Account> {
+    fn accounts_mut<'a>(
+        &'a mut self,
+        consumer: &'a str,
+    ) -> impl Iterator<Item = &'a mut ExpectedEchoes> {
         self.echoes.iter_mut().filter(move |account| *account.consumer == *consumer)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::freshness::echo::Echo;
+use crate::freshness::canary::echo::Echo;
 use crate::freshness::{Phase, SqlFailure};
 
 /// How the last write went.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::freshness::echo::Echo;
-use crate::freshness::path::{Steps, Template};
+use crate::freshness::canary::echo::Echo;
+use crate::freshness::canary::path::{Steps, Template};
 
 const L: Duration = Duration::from_secs(15);
 

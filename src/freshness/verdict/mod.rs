@@ -12,17 +12,16 @@
 //! does not know how anything is measured, nor what is done with the verdict.
 //!
 //! An outage is an obligation that was not met and was looked at again, never "time since the last
-//! event"; `quiet` is a proof (see [`accounting`]), never the default.
+//! event"; `quiet` is a proof (see [`certificate`]), never the default.
 
-pub mod accounting;
-pub mod clock_offset;
+pub mod certificate;
 mod condition;
 mod evaluator;
 mod evidence;
 pub mod obligation;
 mod parameters;
 pub mod pause;
-pub mod plan;
+pub mod probe_schedule;
 mod reason;
 mod rule;
 pub mod table;
@@ -32,11 +31,11 @@ mod tests;
 mod verdict;
 pub mod words;
 
-pub use accounting::Certificate;
+pub use certificate::Certificate;
 pub use condition::{Condition, Conditions, Known, Status};
 pub use evaluator::Evaluator;
 pub use parameters::{Parameters, PathAccount, Topology};
-pub use plan::DueProbe;
+pub use probe_schedule::DueProbe;
 pub use reason::Reason;
 pub use rule::{Grade, Hop};
 pub use table::State;

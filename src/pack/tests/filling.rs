@@ -93,8 +93,8 @@ proptest! {
         let mut ratio = if is_json { 1.0 } else { 4.0 / 3.0 };
         for (content, body) in finalized {
             let (content, body) = (content * 100, body * 100);
-            packer.observe_sealed(out[0].lane().id, content, body);
-            packer.observe_sealed(LaneId(9), 1 << 20, 1);
+            packer.observe_finalized(out[0].lane().id, content, body);
+            packer.observe_finalized(LaneId(9), 1 << 20, 1);
             if content >= 4096 {
                 // At once to the larger side, slowly to the smaller one.
                 let seen = body as f64 / content as f64;
@@ -123,7 +123,7 @@ fn what_sealing_found_counts_from_four_kilobytes_of_content_on() {
         let mut out = Vec::new();
         row(&mut packer, Instant::now(), &table, &cell, &mut out);
         packer.flush_all(&mut out);
-        packer.observe_sealed(out[0].lane().id, content, content * 10);
+        packer.observe_finalized(out[0].lane().id, content, content * 10);
         rows_until_full(&mut packer, &table, &cell)
     };
     assert!(full_after(4095) > 3 * full_after(4096), "{} {}", full_after(4095), full_after(4096));

@@ -81,7 +81,7 @@ fn under_load_changes_wait_for_company_until_the_linger_ends() {
         packer.flush_idle(now, &mut out);
     }
     let alone = out.iter().filter(|encoded| encoded.rows() == 1).count();
-    assert!(alone < 1_000, "{alone} of {} drafts have one row", out.len());
+    assert!(alone < 1_000, "{alone} of {} batches have one row", out.len());
     assert!(packer.linger() > Duration::from_millis(15), "{:?}", packer.linger());
     let due = packer.due().expect("the last rows wait");
     assert!(due <= now + packer.linger());
@@ -124,7 +124,7 @@ fn messages_fill_to_the_step_that_is_billed_once_their_ratio_is_known() {
         for encoded in out {
             let message = finalizer.finalize(&encoded, &origin(), &topic);
             let content = message.uncompressed_bytes as usize;
-            packer.observe_sealed(message.lane, content, message.body.len());
+            packer.observe_finalized(message.lane, content, message.body.len());
             sizes.push(message.billed_bytes());
         }
     }
@@ -315,7 +315,7 @@ proptest! {
                 Step::Idle => packer.flush_idle(now, &mut out),
                 Step::Backlog(queued) => packer.observe_backlog(queued, 100),
                 Step::Finalized => if let Some((lane, bytes)) = last_sealed {
-                    packer.observe_sealed(lane, bytes, bytes / 2);
+                    packer.observe_finalized(lane, bytes, bytes / 2);
                 }
             }
             for encoded in out {
@@ -407,7 +407,7 @@ fn batches_of_a_full_lane_still_fit_their_topic_after_sealing() {
                 assert_eq!(message.sequence_first, rows + 1);
                 rows += u64::from(message.rows);
                 let content = message.uncompressed_bytes as usize;
-                packer.observe_sealed(message.lane, content, message.body.len());
+                packer.observe_finalized(message.lane, content, message.body.len());
             }
         }
     }

@@ -77,7 +77,7 @@ impl Flow {
         }
         let table = table.as_deref().and_then(|table| table.split_once('.')).unwrap_or_default();
         // Nobody can tell which columns its values are of.
-        let event: &[u8] = if self.filter.redacts() { &[] } else { statement.event };
+        let event: &[u8] = if self.filter.has_masks() { &[] } else { statement.event };
         self.quarantine(&error, table, statement.transaction, statement.position, event);
         Ok(())
     }

@@ -98,10 +98,10 @@ impl Flow {
         version.numbered_until = self.filters.sent_until.clone().filter(|until| !is_read(until));
         version.lanes = self.lanes_changed(settings);
         if let Some(forgotten) = self.filters.versions.push(version.clone()) {
-            self.tracker.note(forgotten, "".into());
+            self.tracker.annotate(forgotten, "".into());
         }
         let (name, text) = version.entry();
-        self.tracker.note(Arc::clone(&name), text);
+        self.tracker.annotate(Arc::clone(&name), text);
         self.filters.awaited = Some(Awaited { name, version, reply });
     }
 

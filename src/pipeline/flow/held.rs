@@ -143,14 +143,14 @@ impl Flow {
         match order {
             Order::Hold(control) => {
                 let (name, text) = control_entry(&control);
-                self.tracker.note(name, text);
+                self.tracker.annotate(name, text);
                 self.held.controls.push(control);
                 self.held.due.get_or_insert(now + ANNOUNCE_INTERVAL);
                 self.hold_tables();
             }
             Order::Note(control) => {
                 let (name, text) = control_entry(&control);
-                self.tracker.note(name, text);
+                self.tracker.annotate(name, text);
                 let mut known = self.held.controls.iter_mut();
                 if let Some(known) = known.find(|known| known.at_us == control.at_us) {
                     *known = control;
@@ -180,7 +180,7 @@ impl Flow {
         }
         for lane in self.packer.take_begun() {
             let (name, text) = lane_entry(&lane.lane.key, &lane.range);
-            self.tracker.snapshot(name, text);
+            self.tracker.annotate_when_delivered(name, text);
             self.announce(&lane)?;
         }
         while let Some(order) = self.held.orders.pop_front() {
@@ -199,7 +199,7 @@ impl Flow {
                     held.retain(|held| held.lane.key == lane);
                     for HeldLane { range, .. } in held {
                         let (name, text) = lane_entry(&lane, &range);
-                        self.tracker.note(name, text);
+                        self.tracker.annotate(name, text);
                     }
                 }
             }
@@ -244,7 +244,7 @@ impl Flow {
         let (name, text) = control_entry(rate);
         // At once, as when it is exceeded again: the later text is the one that is saved. Until the ends of
         // the ranges are saved too, these have no rows.
-        self.tracker.note(name, text);
+        self.tracker.annotate(name, text);
         let ended = self.hold_tables();
         self.end_ranges(ended)?;
         self.close_ack_group();
@@ -255,7 +255,7 @@ impl Flow {
         self.held.controls.retain(|it| it.at_us != control);
         let ended = self.hold_tables();
         self.end_ranges(ended)?;
-        self.tracker.snapshot(control_name(control), "".into());
+        self.tracker.annotate_when_delivered(control_name(control), "".into());
         self.close_ack_group();
         Ok(())
     }
@@ -267,7 +267,7 @@ impl Flow {
             self.held.told.remove(&lane.lane.key);
             self.announce(&lane)?;
             self.held.told.remove(&lane.lane.key);
-            self.tracker.snapshot(lane_name(&lane.lane.key), "".into());
+            self.tracker.annotate_when_delivered(lane_name(&lane.lane.key), "".into());
         }
         Ok(())
     }

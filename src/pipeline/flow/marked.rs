@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::{Flow, OwnRows};
 use crate::change::{Change, Op, Table, Transaction};
-use crate::checkpoint::Class;
+use crate::checkpoint::TransactionKind;
 use crate::decode::Rows;
 use crate::encode::Lane;
 use crate::filter::Route;
-use crate::freshness::path::{MarkedTable, RowOrigin};
+use crate::freshness::canary::path::{MarkedTable, RowOrigin};
 use crate::freshness::{CanaryStep, PathRow, Seen};
 use crate::pipeline::Error;
 use crate::pipeline::control_messages::{ControlMessages, Row};
@@ -52,7 +52,7 @@ impl Flow {
                 }
             }
         }
-        if matches!(route, Route::Redact(_)) {
+        if matches!(route, Route::Mask(_)) {
             self.space.release();
         }
         Ok(())
@@ -71,9 +71,7 @@ impl Flow {
             Route::Skip | Route::Unnamed | Route::NoOutbox(_) => Ok(()),
             Route::Outbox(outbox) => self.outbox_row(now, transaction, outbox, change),
             Route::Publish => self.publish(now, transaction, table, change),
-            Route::Redact(redaction) => {
-                self.publish_redacted(now, transaction, &redaction.table, redaction, change)
-            }
+            Route::Mask(mask) => self.publish_masked(now, transaction, &mask.table, mask, change),
         }
     }
 
@@ -89,12 +87,12 @@ impl Flow {
         if self.config.own_rows == OwnRows::LeftOut {
             return Ok(());
         }
-        let Route::Redact(redaction) = route else {
+        let Route::Mask(mask) = route else {
             return self.path_canary(transaction, table, change, step);
         };
         let mut space = std::mem::take(&mut self.space);
-        let seen = redaction.apply(change, &mut space);
-        let published = self.path_canary(transaction, &redaction.table, &seen, step);
+        let seen = mask.apply(change, &mut space);
+        let published = self.path_canary(transaction, &mask.table, &seen, step);
         self.space = space;
         published
     }
@@ -107,8 +105,8 @@ impl Flow {
         step: CanaryStep,
     ) -> Result<(), Error> {
         // A transaction with users' rows is the users'.
-        if self.class != Class::User {
-            self.class = Class::Canary;
+        if self.class != TransactionKind::User {
+            self.class = TransactionKind::Canary;
         }
         let mut prefix = Lane::key_of(&table.database, &table.name, 0);
         prefix.pop();

@@ -2,10 +2,10 @@
 
 mod changed;
 mod filters;
-mod front;
 mod held;
 mod marked;
 mod outbox;
+mod previous_gtids;
 mod quarantine;
 mod rows;
 mod snapshot;
@@ -24,13 +24,13 @@ use super::duplicate_skipper::DuplicateSkipper;
 use super::finalizing::Note;
 use super::progress::Progress;
 use crate::change::{NameCase, Position};
-use crate::checkpoint::{Class, Misuse, Tracker};
+use crate::checkpoint::{Misuse, Tracker, TransactionKind};
 use crate::control::SendRate;
 use crate::decode::Step;
 use crate::encode::{EncodedBatch, Kind};
-use crate::filter::{Filter, Space, Uncovered};
+use crate::filter::{Filter, MaskBuffer, Uncovered};
 use crate::freshness::Progress as Reached;
-use crate::freshness::verdict::accounting::{Recorder, Span};
+use crate::freshness::verdict::certificate::{Recorder, Span};
 use crate::freshness::{CanaryStep, Nonces, Recogniser, Seen};
 use crate::pack::Packer;
 use crate::sink::quarantine::Undecoded;
@@ -91,7 +91,7 @@ pub struct Flow {
     packer: Packer,
     tracker: Tracker,
     progress: Progress,
-    space: Space,
+    space: MaskBuffer,
     /// Ready to be finalized, in order.
     batches: Vec<EncodedBatch>,
     /// Heartbeats and canaries that went by.
@@ -110,7 +110,7 @@ pub struct Flow {
     canaries: VecDeque<CanaryStep>,
     counts: Counts,
     /// Whose the open transaction is, as far as its rows told.
-    class: Class,
+    class: TransactionKind,
     /// The open transaction is outside of the window.
     is_skipped: bool,
     /// What comes again although it was passed on.
@@ -156,7 +156,7 @@ impl Flow {
             packer,
             tracker,
             progress: Progress::default(),
-            space: Space::default(),
+            space: MaskBuffer::default(),
             batches: Vec::new(),
             seen: Vec::new(),
             recorder: Recorder::new(),
@@ -166,7 +166,7 @@ impl Flow {
             transaction_bytes: 0,
             canaries: VecDeque::new(),
             counts: Counts::default(),
-            class: Class::Filtered,
+            class: TransactionKind::Filtered,
             is_skipped: false,
             duplicates: None,
             is_other_server: false,
@@ -384,10 +384,10 @@ impl Flow {
 
     /// An encoded batch became messages: each of them is on its way. The canary that it carries.
     pub(super) fn finalized(&mut self, note: &Note) -> Result<Option<CanaryStep>, Misuse> {
-        for ack_group in &note.extra_units {
+        for ack_group in &note.extra_ack_groups {
             self.tracker.opened(*ack_group)?;
         }
-        self.packer.observe_sealed(note.lane, note.content_bytes, note.body_bytes);
+        self.packer.observe_finalized(note.lane, note.content_bytes, note.body_bytes);
         Ok(if note.kind == Kind::Canary { self.canaries.pop_front() } else { None })
     }
 

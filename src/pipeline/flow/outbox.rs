@@ -53,11 +53,9 @@ impl Flow {
                 return Ok(());
             }
         }
-        match &outbox.redaction {
+        match &outbox.mask {
             None => self.publish(now, transaction, &outbox.table, change),
-            Some(redaction) => {
-                self.publish_redacted(now, transaction, &outbox.table, redaction, change)
-            }
+            Some(mask) => self.publish_masked(now, transaction, &outbox.table, mask, change),
         }
     }
 }

@@ -19,8 +19,8 @@ impl Flow {
         let table = rows.table();
         // Its bytes hold all columns; some of these must never leave.
         let is_withheld = match self.filter.route(table) {
-            Route::Redact(_) | Route::Unnamed | Route::NoOutbox(_) => true,
-            Route::Outbox(outbox) => outbox.redaction.is_some(),
+            Route::Mask(_) | Route::Unnamed | Route::NoOutbox(_) => true,
+            Route::Outbox(outbox) => outbox.mask.is_some(),
             Route::Publish | Route::Skip => false,
         };
         let bytes: &[u8] = if is_withheld { &[] } else { rows.event() };
@@ -48,7 +48,7 @@ impl Flow {
             self.snapshots.unread(table.0, table.1);
             let (transaction, position) = (passed.transaction, passed.position);
             // Nobody can tell which columns it holds, or even of which tables.
-            let bytes: &[u8] = if self.filter.redacts() { &[] } else { passed.event };
+            let bytes: &[u8] = if self.filter.has_masks() { &[] } else { passed.event };
             self.quarantine(&error, table, transaction, position, bytes);
         }
         Ok(())

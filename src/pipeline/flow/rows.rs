@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::{Flow, OwnRows};
 use crate::change::{Change, Table, Transaction};
-use crate::checkpoint::{Class, MovedLanes};
+use crate::checkpoint::{MovedLanes, TransactionKind};
 use crate::decode::{Misfit, Rows, Statement};
-use crate::filter::{Redaction, Route};
+use crate::filter::{Mask, Route};
 use crate::freshness::{CanaryStep, Seen};
 use crate::pipeline::Error;
 use crate::pipeline::control_messages::{ControlMessages, Delivered, Row};
@@ -72,19 +72,13 @@ impl Flow {
                     }
                 }
             }
-            Route::Redact(redaction) => {
+            Route::Mask(mask) => {
                 while let Some(change) = rows.next()? {
                     if is_read {
                         self.snapshots.row(transaction, table, &change);
                     }
                     if self.progress.is_new(change.row) {
-                        self.publish_redacted(
-                            now,
-                            transaction,
-                            &redaction.table,
-                            &redaction,
-                            &change,
-                        )?;
+                        self.publish_masked(now, transaction, &mask.table, &mask, &change)?;
                     }
                 }
                 self.space.release();
@@ -116,7 +110,7 @@ impl Flow {
         table: &Arc<Table>,
         change: &Change<'_>,
     ) -> Result<(), Error> {
-        self.class = Class::User;
+        self.class = TransactionKind::User;
         let ack_group = self.tracker.ack_group();
         let before = self.packer.open_batches() + self.batches.len();
         self.packer.push(now, ack_group, transaction, table, change, &mut self.batches);
@@ -129,16 +123,16 @@ impl Flow {
     }
 
     /// As a row of `table`: the table that consumers see.
-    pub(super) fn publish_redacted(
+    pub(super) fn publish_masked(
         &mut self,
         now: Instant,
         transaction: &Transaction,
         table: &Arc<Table>,
-        redaction: &Redaction,
+        mask: &Mask,
         change: &Change<'_>,
     ) -> Result<(), Error> {
         let mut space = std::mem::take(&mut self.space);
-        let seen = redaction.apply(change, &mut space);
+        let seen = mask.apply(change, &mut space);
         let published = self.publish(now, transaction, table, &seen);
         self.space = space;
         published
@@ -156,9 +150,9 @@ impl Flow {
         }
         let seen = self.recogniser.recognise(table, change).unwrap_or(Seen::Own);
         match &seen {
-            Seen::Heartbeat(row) => self.class = Class::Heartbeat(row.number),
+            Seen::Heartbeat(row) => self.class = TransactionKind::Heartbeat(row.number),
             Seen::Canary(canary) => {
-                self.class = Class::Canary;
+                self.class = TransactionKind::Canary;
                 let ack_group = self.tracker.ack_group();
                 let row = Row { ack_group, transaction, table, change };
                 let step = CanaryStep { path: None, number: canary.number, phase: canary.phase };
@@ -168,11 +162,11 @@ impl Flow {
             // Not in a table of our own.
             Seen::CanaryPath(_) => return Ok(()),
             Seen::Lease => {
-                self.class = Class::Lease;
+                self.class = TransactionKind::Lease;
                 return Ok(());
             }
             Seen::Own => {
-                self.class = Class::Checkpoint;
+                self.class = TransactionKind::Checkpoint;
                 return Ok(());
             }
         }
@@ -230,7 +224,7 @@ impl Flow {
             self.packer.sequences(),
         ));
         self.tracker.opened(ack_group)?;
-        self.class = Class::User;
+        self.class = TransactionKind::User;
         Ok(())
     }
 }

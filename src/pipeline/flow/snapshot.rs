@@ -10,7 +10,7 @@ use super::Flow;
 use crate::change::{Change, Op, Position, Table, Transaction, TransactionId};
 use crate::encode::{SnapshotPart, proto};
 use crate::filter::Route;
-use crate::freshness::path::RowOrigin;
+use crate::freshness::canary::path::RowOrigin;
 use crate::pack;
 use crate::pipeline::Error;
 use crate::snapshot::{
@@ -254,7 +254,7 @@ impl Flow {
 
     fn save_entries(&mut self, entries: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) {
         for (name, text) in entries {
-            self.tracker.snapshot(name, text);
+            self.tracker.annotate_when_delivered(name, text);
         }
         self.close_ack_group();
     }
@@ -420,7 +420,7 @@ impl Flow {
                 return Ok(Err(ChunkDiscard::SchemaChanged));
             }
             Route::Publish => Arc::clone(table),
-            Route::Redact(redaction) => Arc::clone(&redaction.table),
+            Route::Mask(mask) => Arc::clone(&mask.table),
         };
         if self.packer.holds(&table.database, &table.name) {
             return Ok(Err(ChunkDiscard::Suppressed));
@@ -487,7 +487,7 @@ impl Flow {
             }
             taken.rows += 1;
             match route {
-                Route::Redact(redaction) => put(&redaction.apply(&row, &mut space)),
+                Route::Mask(mask) => put(&mask.apply(&row, &mut space)),
                 Route::Publish
                 | Route::Skip
                 | Route::Unnamed

@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use super::Flow;
 use crate::change::Transaction;
-use crate::checkpoint::{self, Class};
+use crate::checkpoint::{self, TransactionKind};
 use crate::decode;
-use crate::freshness::verdict::accounting;
+use crate::freshness::verdict::certificate;
 use crate::pipeline::Error;
 
 /// Transactions after which an ack group of delivery is closed, whatever comes: bounds what a restart
 /// repeats beyond the messages that were on their way.
-const UNIT_TRANSACTIONS_MAX: u64 = 256;
+const ACK_GROUP_TRANSACTIONS_MAX: u64 = 256;
 /// Transactions that announce more bytes begin an ack group: what came before does not wait for them.
 const LARGE_TRANSACTION_BYTES: u64 = 1 << 20;
 
@@ -28,7 +28,7 @@ impl Flow {
         self.filter_as_of(transaction)?;
         let comes_again = self.progress.begin(transaction)?;
         if !comes_again {
-            self.class = Class::Filtered;
+            self.class = TransactionKind::Filtered;
         }
         self.is_skipped = is_before || self.config.window.is_over();
         self.newest_commit_us = transaction.committed_at_us;
@@ -68,8 +68,8 @@ impl Flow {
             self.serve_held(now)?;
         }
         // A heartbeat does not wait for what comes behind it.
-        let is_heartbeat = matches!(self.class, Class::Heartbeat(_));
-        if is_heartbeat || self.tracker.open_transactions() >= UNIT_TRANSACTIONS_MAX {
+        let is_heartbeat = matches!(self.class, TransactionKind::Heartbeat(_));
+        if is_heartbeat || self.tracker.open_transactions() >= ACK_GROUP_TRANSACTIONS_MAX {
             self.close_ack_group();
         }
         Ok(())
@@ -77,12 +77,12 @@ impl Flow {
 }
 
 /// The same transaction in the ledger's words. Saves of a checkpoint carry nothing for consumers.
-fn accounting_class(class: Class) -> accounting::Class {
+fn accounting_class(class: TransactionKind) -> certificate::CountedAs {
     match class {
-        Class::User => accounting::Class::User,
-        Class::Filtered | Class::Checkpoint => accounting::Class::Filtered,
-        Class::Heartbeat(number) => accounting::Class::Heartbeat(number),
-        Class::Lease => accounting::Class::Lease,
-        Class::Canary => accounting::Class::Canary,
+        TransactionKind::User => certificate::CountedAs::User,
+        TransactionKind::Filtered | TransactionKind::Checkpoint => certificate::CountedAs::Filtered,
+        TransactionKind::Heartbeat(number) => certificate::CountedAs::Heartbeat(number),
+        TransactionKind::Lease => certificate::CountedAs::Lease,
+        TransactionKind::Canary => certificate::CountedAs::Canary,
     }
 }

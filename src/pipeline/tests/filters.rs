@@ -110,12 +110,12 @@ impl Run {
 /// What the log holds by the versions of the checkpoint: whoever replays it reads it so.
 fn by_versions(case: (&str, Way), lanes: u32, disturbed: &World) -> World {
     let (mut world, mut dice) = (world(case, lanes), Dice(1));
-    let versions = Versions::read(&disturbed.saved.snapshot).expect("own texts");
+    let versions = Versions::read(&disturbed.saved.annotations).expect("own texts");
     let newest = versions.newest().cloned().expect("at least one");
     world.filter = disturbed.filter.clone();
     world.has_indexes = false;
-    world.saved.snapshot = disturbed.saved.snapshot.clone();
-    world.saved.snapshot.retain(|name, _| name.starts_with("filter:"));
+    world.saved.annotations = disturbed.saved.annotations.clone();
+    world.saved.annotations.retain(|name, _| name.starts_with("filter:"));
     assert!(newest.is_of(&world.filter), "the settings that were asked for last hold");
     let mut process = Process::start(&world, &mut dice);
     assert!(!process.flow.awaits_filters());
@@ -206,6 +206,6 @@ fn filters_hold_from_the_end_of_a_transaction_on_once_that_is_saved() {
     assert!(!run.process.flow.stands());
     let version = order.try_recv().expect("it holds");
     assert_eq!((version.since, version.number, version.at_us), (place, 1, 1));
-    let known = Versions::read(&run.world.saved.snapshot).expect("own texts");
+    let known = Versions::read(&run.world.saved.annotations).expect("own texts");
     assert!(known.newest().is_some_and(|it| it.is_of(&run.world.filter) && it.number == 1));
 }

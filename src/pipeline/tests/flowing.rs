@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::handle_next::rig::{each_row, events, flow_of};
 use super::log::decoder;
 use super::made::{Made, SOURCE};
-use super::poll_once::rig::{each_row, events, flow_of};
 use crate::change::{GtidSet, NameCase, Position, Tag, Uuid};
 use crate::encode::open::content;
 use crate::encode::proto::frame::Content;
 use crate::encode::{Destination, EncodedBatch, FinalizeOptions, Finalizer, Kind};
 use crate::filter::{Config as FilterConfig, OutboxConfig, Pattern};
-use crate::freshness::path::{CanaryPath, Mark, Marks};
+use crate::freshness::canary::path::{CanaryPath, Mark, Marks};
 use crate::freshness::schema::SchemaName;
 use crate::freshness::{CanaryStep, Phase, Recogniser, Seen};
 use crate::pack::Config as PackConfig;
@@ -528,7 +528,7 @@ fn changes_and_canaries_of_a_path_go_to_their_tables_topic_and_all_else_to_one()
 }
 
 #[tokio::test]
-async fn the_way_to_the_sealing_thread_is_bounded_in_drafts_and_in_bytes() {
+async fn the_way_to_the_finalizing_thread_is_bounded_in_batches_and_in_bytes() {
     const MIB: usize = 1 << 20;
     let waits = async |feed: &crate::pipeline::encoded_queue::EncodedFeed, bytes| {
         tokio::time::timeout(Duration::from_millis(20), feed.room(bytes)).await.is_err()
@@ -547,7 +547,7 @@ async fn the_way_to_the_sealing_thread_is_bounded_in_drafts_and_in_bytes() {
     for _ in 0..16 {
         rooms.push(feed.room(0).await.expect("there is room"));
     }
-    assert!(waits(&feed, 0).await, "so many drafts are on the way");
+    assert!(waits(&feed, 0).await, "so many batches are on the way");
     drop(rooms);
     assert!(!intake.is_closed());
     drop(intake);

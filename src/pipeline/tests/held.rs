@@ -48,7 +48,7 @@ fn run(case: (&str, Way), lanes: u32, seed: u64) -> World {
         }
         if dice.below(8) == 0 {
             orders += 1;
-            let saved = Saved::read(&world.saved.snapshot).expect("own texts");
+            let saved = Saved::read(&world.saved.annotations).expect("own texts");
             process.order(match saved.controls.first() {
                 Some(known) if !known.holds() => Order::Note(rate(known.at_us, true)),
                 Some(known) => Order::Release(known.at_us),
@@ -155,7 +155,7 @@ proptest! {
             }
         }
         process.finish(&mut world, &mut dice);
-        let saved = Saved::read(&world.saved.snapshot).expect("own texts");
+        let saved = Saved::read(&world.saved.annotations).expect("own texts");
         prop_assert_eq!(&saved.controls, &[own]);
         for (lane, number) in expected.keys() {
             let key = (lane.clone(), *number);
@@ -224,7 +224,7 @@ proptest! {
         while process.take(&mut world, &mut dice, false) {}
         process.finish(&mut world, &mut dice);
         // A rate stays, and holds nothing back.
-        let saved = Saved::read(&world.saved.snapshot).expect("own texts");
+        let saved = Saved::read(&world.saved.annotations).expect("own texts");
         let stays = if is_rate { vec![rate(1, !is_live)] } else { vec![control(1, "all")] };
         prop_assert_eq!(saved.controls, if is_live && !is_rate { Vec::new() } else { stays });
         for (lane, number) in expected.keys() {

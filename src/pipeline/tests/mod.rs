@@ -4,10 +4,10 @@
 mod aws;
 mod filters;
 mod flowing;
+mod handle_next;
 mod held;
 mod log;
 mod made;
-mod poll_once;
 mod rig;
 #[allow(
     clippy::cast_possible_truncation,

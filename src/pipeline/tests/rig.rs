@@ -119,7 +119,7 @@ impl World {
 
     /// Nothing before the checkpoint may be missing, but what it says is held back, and what was told.
     fn check(&self) {
-        let saved = Saved::read(&self.saved.snapshot).expect("own texts");
+        let saved = Saved::read(&self.saved.annotations).expect("own texts");
         for (lane, next) in &self.saved.lanes {
             let held = saved.lanes.get(lane).map_or(u64::MAX, |range| range.first);
             for number in (1..*next).filter(|number| *number < held) {
@@ -203,9 +203,9 @@ impl Process {
             Tracker::new(&world.saved),
         );
         let now = Instant::now();
-        let versions = Versions::read(&world.saved.snapshot).expect("own texts");
+        let versions = Versions::read(&world.saved.annotations).expect("own texts");
         flow.restore_filters(versions, &world.filter, (1, world.end.clone())).expect("its own");
-        let held = Saved::read(&world.saved.snapshot).expect("own texts");
+        let held = Saved::read(&world.saved.annotations).expect("own texts");
         flow.restore_held(held, now).expect("its own");
         let mut process = Self {
             flow,
@@ -334,7 +334,7 @@ impl Process {
         if let Some(delta) = self.flow.tracker_mut().take_delta(0) {
             world.saved.apply(&delta);
             world.check();
-            self.flow.saved(&delta.snapshot).expect("nothing is lost");
+            self.flow.saved(&delta.annotations).expect("nothing is lost");
             let batches = self.flow.take_batches();
             self.finalize(batches);
         }

@@ -21,7 +21,7 @@ use crate::encode::proto::frame::Content;
 use crate::encode::testing::{OwnedChange, column, text};
 use crate::encode::{Destination, FinalizeOptions, Finalizer, Format, RowsDigest, open, proto};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
-use crate::freshness::path::{CanaryPath, Mark, Marks};
+use crate::freshness::canary::path::{CanaryPath, Mark, Marks};
 use crate::freshness::schema::SchemaName;
 use crate::freshness::{Recogniser, Watermark, WatermarkProvider};
 use crate::pack::{Config as PackConfig, Packer, Sequences};
@@ -460,7 +460,7 @@ impl World {
     fn kill(&mut self) {
         self.kills += 1;
         self.copy.is_continued = true;
-        let saved = Progress::saved(&self.saved.snapshot).expect("what was saved");
+        let saved = Progress::saved(&self.saved.annotations).expect("what was saved");
         self.attempt += 1;
         self.flow = flow(self.lanes, &self.saved, self.attempt);
         self.in_flight.clear();
@@ -759,7 +759,7 @@ impl World {
             self.save();
             let progress = self.look().expect("a snapshot");
             if progress.is_over() {
-                let saved = Progress::saved(&self.saved.snapshot).expect("what was saved");
+                let saved = Progress::saved(&self.saved.annotations).expect("what was saved");
                 assert_eq!(saved.as_ref(), Some(&progress), "all of it is saved");
                 return progress;
             }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::encode::{Attribute, DataType, Kind, LaneId, Message};
-use crate::sink::Refusal;
+use crate::sink::MessageRejected;
 
 /// One line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(message: &Message, refusal: &Refusal, at: SystemTime) -> Self {
+    pub(super) fn new(message: &Message, refusal: &MessageRejected, at: SystemTime) -> Self {
         let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let attribute =
             |a: &Attribute| (a.name.to_string(), a.data_type.as_str().to_owned(), a.value.clone());

@@ -22,7 +22,7 @@ use std::time::SystemTime;
 
 pub use entry::{Entry, Record, Undecoded};
 
-use super::Refusal;
+use super::MessageRejected;
 use crate::encode::Message;
 use crate::journal::{self, Line, Lines};
 
@@ -128,7 +128,7 @@ impl Quarantine {
     pub fn put(
         &mut self,
         message: &Message,
-        refusal: &Refusal,
+        refusal: &MessageRejected,
         at: SystemTime,
     ) -> Result<(), Error> {
         self.append(&Entry::Message(Record::new(message, refusal, at)))

@@ -6,8 +6,8 @@ use crate::sink::sns::fixture::message;
 
 const LIMIT: u64 = 1 << 20;
 
-fn refusal() -> Refusal {
-    Refusal::TooLarge { bytes: 9, limit: 5, destination: "topic".to_owned() }
+fn refusal() -> MessageRejected {
+    MessageRejected::TooLarge { bytes: 9, limit: 5, destination: "topic".to_owned() }
 }
 
 fn filled(path: &Path, records: u64) -> Quarantine {

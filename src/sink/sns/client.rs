@@ -15,7 +15,7 @@ use super::queue::Pending;
 use crate::aws::{self, chain};
 use crate::encode::Message;
 use crate::excerpt::excerpt;
-use crate::sink::Class;
+use crate::sink::FailureClass;
 
 /// `MaximumMessageSize` of a topic that does not tell: the default, 256 KiB.
 pub const MESSAGE_BYTES_DEFAULT: usize = 262_144;
@@ -35,7 +35,7 @@ pub struct TopicFacts {
 
 /// What became of one entry of a call that was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum EntryResult {
     Accepted,
     Failed(Failure),
 }
@@ -71,8 +71,12 @@ impl SnsClient {
         })
     }
 
-    /// Publishes in one call. `Ok` has a fate for each message, in their order.
-    pub(super) async fn publish(&self, arn: &str, batch: &[Pending]) -> Result<Vec<Fate>, Failure> {
+    /// Publishes in one call. `Ok` has a result for each message, in their order.
+    pub(super) async fn publish(
+        &self,
+        arn: &str,
+        batch: &[Pending],
+    ) -> Result<Vec<EntryResult>, Failure> {
         let fifo = aws::is_fifo(arn);
         let mut entries = Vec::with_capacity(batch.len());
         for (index, pending) in batch.iter().enumerate() {
@@ -86,7 +90,7 @@ impl SnsClient {
             .send()
             .await
             .map_err(|error| failure(&error))?;
-        Ok(fates(&answer, batch.len()))
+        Ok(results(&answer, batch.len()))
     }
 }
 
@@ -113,31 +117,31 @@ fn entry(index: usize, fifo: bool, message: &Message) -> Result<PublishBatchRequ
         .map_err(|error| ours(&error))
 }
 
-fn fates(answer: &PublishBatchOutput, entries: usize) -> Vec<Fate> {
+fn results(answer: &PublishBatchOutput, entries: usize) -> Vec<EntryResult> {
     let lost = Failure {
-        class: Class::ServerError,
+        class: FailureClass::ServerError,
         code: "MissingEntry".to_owned(),
         text: "the response lists this entry neither as successful nor as failed".to_owned(),
     };
-    let mut fates = vec![Fate::Failed(lost); entries];
+    let mut results = vec![EntryResult::Failed(lost); entries];
     for success in answer.successful() {
         let index = success.id().and_then(|id| id.parse::<usize>().ok());
-        if let Some(fate) = index.and_then(|index| fates.get_mut(index)) {
-            *fate = Fate::Accepted;
+        if let Some(result) = index.and_then(|index| results.get_mut(index)) {
+            *result = EntryResult::Accepted;
         }
     }
     for failed in answer.failed() {
-        let Some(fate) = failed.id().parse().ok().and_then(|index: usize| fates.get_mut(index))
+        let Some(result) = failed.id().parse().ok().and_then(|index: usize| results.get_mut(index))
         else {
             continue;
         };
-        *fate = Fate::Failed(Failure {
+        *result = EntryResult::Failed(Failure {
             class: classify_entry(failed.code(), failed.sender_fault()),
             code: excerpt(failed.code()),
             text: excerpt(failed.message().unwrap_or_default()),
         });
     }
-    fates
+    results
 }
 
 fn failure<E>(error: &SdkError<E, HttpResponse>) -> Failure
@@ -146,7 +150,7 @@ where
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let failure = named(error, status);
-    let is_middlebox = status == Some(413) && failure.class == Class::Unknown;
+    let is_middlebox = status == Some(413) && failure.class == FailureClass::Unknown;
     let code = if is_middlebox { CALL_TOO_LARGE.to_owned() } else { excerpt(&failure.code) };
     let text = match status {
         Some(status) => format!("{} (HTTP {status})", failure.text),
@@ -165,22 +169,24 @@ where
         return Failure { class: classify_call(code, status), code: excerpt(code), text };
     }
     let (class, code) = match error {
-        SdkError::TimeoutError(_) => (Class::Timeout, "Timeout"),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => (Class::Timeout, "Timeout"),
-        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) if no_identity(&words) => {
-            (Class::Credentials, "NoCredentials")
+        SdkError::TimeoutError(_) => (FailureClass::Timeout, "Timeout"),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            (FailureClass::Timeout, "Timeout")
         }
-        SdkError::DispatchFailure(_) => (Class::Unreachable, "Unreachable"),
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) if no_identity(&words) => {
+            (FailureClass::Credentials, "NoCredentials")
+        }
+        SdkError::DispatchFailure(_) => (FailureClass::Unreachable, "Unreachable"),
         // An answer that is no XML, or lacks an error code.
         SdkError::ServiceError(_) | SdkError::ResponseError(_) => {
             let class = match status {
-                Some(200..=299) | None => Class::ServerError,
+                Some(200..=299) | None => FailureClass::ServerError,
                 Some(_) => classify_call("", status),
             };
             (class, "UnreadableAnswer")
         }
         // Also variants that a later SDK may bring: waited out, and shown with their words.
-        SdkError::ConstructionFailure(_) | _ => (Class::ServerError, "ClientError"),
+        SdkError::ConstructionFailure(_) | _ => (FailureClass::ServerError, "ClientError"),
     };
     Failure { class, code: code.to_owned(), text: words }
 }
@@ -192,5 +198,5 @@ fn no_identity(words: &str) -> bool {
 }
 
 fn ours(error: &dyn StdError) -> Failure {
-    Failure { class: Class::Refused, code: "UnfitEntry".to_owned(), text: chain(error) }
+    Failure { class: FailureClass::Refused, code: "UnfitEntry".to_owned(), text: chain(error) }
 }

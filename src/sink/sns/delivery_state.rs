@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client::{Fate, TopicFacts};
+use super::client::{EntryResult, TopicFacts};
 use super::pause::Pauses;
 use super::policy::{Action, Failure};
 use super::queue::Pending;
@@ -13,7 +13,7 @@ use super::topic::{Next, Topic};
 use super::window::Window;
 use super::{Config, TopicArn};
 use crate::sink::intake::Ticket;
-use crate::sink::{Class, Error, Health, OnRefusal, Refusal, Settlement};
+use crate::sink::{Error, FailureClass, Health, MessageRejected, OnRefusal, Settlement};
 
 /// Failed attempts of one call from which on it is worth a warning.
 const ATTEMPTS_WORTH_A_WARNING: u32 = 4;
@@ -44,7 +44,7 @@ pub(super) struct DeliveryState {
     held_bytes: usize,
     rate: Rate,
     pauses: Pauses,
-    halted: Option<Refusal>,
+    halted: Option<MessageRejected>,
 }
 
 impl DeliveryState {
@@ -144,13 +144,13 @@ impl DeliveryState {
         &mut self,
         at: At,
         batch: Vec<Pending>,
-        result: Result<Vec<Fate>, Failure>,
+        result: Result<Vec<EntryResult>, Failure>,
     ) {
         if let Some(topic) = self.topics.get_mut(at.topic) {
             topic.ended();
         }
         match result {
-            Ok(fates) => self.settle_each(at, batch, fates),
+            Ok(results) => self.settle_each(at, batch, results),
             Err(failure) => self.fail_call(at, batch, &failure),
         }
     }
@@ -195,7 +195,7 @@ impl DeliveryState {
         match TopicArn::parse(arn) {
             Ok(_) => Ok(self.add_topic(Arc::clone(arn), None)),
             Err(error) => Err(Failure {
-                class: Class::Refused,
+                class: FailureClass::Refused,
                 code: "NotATopic".to_owned(),
                 text: error.to_string(),
             }),
@@ -220,17 +220,17 @@ impl DeliveryState {
     }
 
     /// A call was answered entry by entry.
-    fn settle_each(&mut self, at: At, batch: Vec<Pending>, fates: Vec<Fate>) {
+    fn settle_each(&mut self, at: At, batch: Vec<Pending>, results: Vec<EntryResult>) {
         self.health.called(at.now.saturating_duration_since(at.started));
-        let accepted = fates.iter().filter(|fate| **fate == Fate::Accepted).count();
+        let accepted = results.iter().filter(|result| **result == EntryResult::Accepted).count();
         self.rate.accepted(at.now, accepted);
         if accepted > 0 {
             self.open(at);
         }
-        for (pending, fate) in batch.into_iter().zip(fates) {
-            match fate {
-                Fate::Accepted => self.settle(at, pending),
-                Fate::Failed(failure) => self.fail_entry(at, pending, &failure),
+        for (pending, result) in batch.into_iter().zip(results) {
+            match result {
+                EntryResult::Accepted => self.settle(at, pending),
+                EntryResult::Failed(failure) => self.fail_entry(at, pending, &failure),
             }
         }
     }
@@ -293,7 +293,9 @@ impl DeliveryState {
                 self.put_back(at, pending, at.now);
             }
         }
-        if let (Class::TooLarge, Some(topic)) = (failure.class, self.topics.get_mut(at.topic)) {
+        if let (FailureClass::TooLarge, Some(topic)) =
+            (failure.class, self.topics.get_mut(at.topic))
+        {
             // Somebody has lowered `MaximumMessageSize`.
             topic.is_stale = true;
         }
@@ -302,7 +304,7 @@ impl DeliveryState {
     /// Counts a failure, slows down for it, and says it.
     fn note(&mut self, at: At, failure: &Failure, messages: usize, attempts: u32) {
         self.health.failed(failure.class, messages);
-        if failure.class == Class::Throttled {
+        if failure.class == FailureClass::Throttled {
             self.rate.throttled(at.now, at.started);
         }
         let arn = self.topics.get(at.topic).map_or("", |topic| &*topic.arn);
@@ -351,11 +353,11 @@ impl DeliveryState {
     fn refuse(&mut self, pending: Pending, failure: &Failure, limit: usize) {
         let bytes = pending.bytes;
         let destination = pending.ticket.message.destination.to_string();
-        let refusal = if failure.class == Class::TooLarge || limit > 0 && bytes > limit {
-            Refusal::TooLarge { bytes, limit, destination }
+        let refusal = if failure.class == FailureClass::TooLarge || limit > 0 && bytes > limit {
+            MessageRejected::TooLarge { bytes, limit, destination }
         } else {
             let Failure { code, text, .. } = failure.clone();
-            Refusal::Refused { code, text, destination }
+            MessageRejected::Refused { code, text, destination }
         };
         self.leave(pending.number, bytes);
         if self.on_refusal == OnRefusal::Halt {
@@ -411,8 +413,8 @@ mod tests {
                         }),
                     ),
                     Next::Publish(batch) => {
-                        let fates = vec![Fate::Accepted; batch.len()];
-                        state.conclude(at, batch, Ok(fates));
+                        let results = vec![EntryResult::Accepted; batch.len()];
+                        state.conclude(at, batch, Ok(results));
                     }
                 }
             }

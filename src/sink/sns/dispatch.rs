@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
-use super::client::{Fate, SnsClient, TopicFacts};
+use super::client::{EntryResult, SnsClient, TopicFacts};
 use super::delivery_state::{At, DeliveryState};
 use super::policy::Failure;
 use super::queue::Pending;
@@ -29,7 +29,7 @@ struct Ended {
 
 enum Call {
     Asked(Result<TopicFacts, Failure>),
-    Published(Vec<Pending>, Result<Vec<Fate>, Failure>),
+    Published(Vec<Pending>, Result<Vec<EntryResult>, Failure>),
 }
 
 /// A running sink.

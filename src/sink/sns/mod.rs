@@ -42,7 +42,7 @@ pub use client::{MESSAGE_BYTES_DEFAULT, TopicFacts};
 use self::client::SnsClient;
 use self::dispatch::Dispatcher;
 use self::policy::{Action, Failure};
-use super::{Class, Error, Health, Intake, OnRefusal, Permit, Settlement};
+use super::{Error, FailureClass, Health, Intake, OnRefusal, Permit, Settlement};
 use crate::aws;
 
 /// How to publish.
@@ -215,20 +215,24 @@ fn region_of(topics: &[Arc<str>], configured: Option<&str>) -> Result<Option<Str
 }
 
 /// What to do about a topic that can't be read.
-fn remedy(class: Class) -> &'static str {
+fn remedy(class: FailureClass) -> &'static str {
     match class {
-        Class::NotFound => "create the topic, or correct the ARN",
-        Class::Denied => {
+        FailureClass::NotFound => "create the topic, or correct the ARN",
+        FailureClass::Denied => {
             "allow sns:GetTopicAttributes and sns:Publish on the topic (and kms:GenerateDataKey*, \
              kms:Decrypt on its key, if it has one)"
         }
-        Class::Credentials => {
+        FailureClass::Credentials => {
             "give credentials by environment, profile, web identity or instance role, and check \
              the clock"
         }
-        Class::Refused | Class::TooLarge | Class::Unknown => "check the ARN and the endpoint URL",
-        Class::Timeout | Class::Unreachable => "check the endpoint URL, DNS and the network",
-        Class::Throttled | Class::ServerError => "try again later",
+        FailureClass::Refused | FailureClass::TooLarge | FailureClass::Unknown => {
+            "check the ARN and the endpoint URL"
+        }
+        FailureClass::Timeout | FailureClass::Unreachable => {
+            "check the endpoint URL, DNS and the network"
+        }
+        FailureClass::Throttled | FailureClass::ServerError => "try again later",
     }
 }
 

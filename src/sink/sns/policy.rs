@@ -3,7 +3,7 @@
 //! Codes are matched as text: SNS documents more codes than its model types (throttling comes under
 //! half a dozen names), and KMS's come with HTTP 400.
 
-use crate::sink::Class;
+use crate::sink::FailureClass;
 
 /// What is done about a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub(super) const CALL_TOO_LARGE: &str = "CallTooLarge";
 /// What is known about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// Class, for metrics and the verdict.
-    pub(super) class: Class,
+    /// FailureClass, for metrics and the verdict.
+    pub(super) class: FailureClass,
     /// The service's error code, or the kind of failure where it gave none.
     pub(super) code: String,
     /// Words.
@@ -37,36 +37,44 @@ impl Failure {
     /// The decision.
     pub(super) fn action(&self) -> Action {
         match self.class {
-            Class::Throttled | Class::ServerError | Class::Timeout | Class::Unreachable => {
-                Action::Retry
-            }
-            Class::Unknown if self.code == CALL_TOO_LARGE => Action::Shrink,
-            Class::Denied | Class::Credentials | Class::NotFound | Class::Unknown => Action::Wait,
-            Class::Refused | Class::TooLarge => Action::Split,
+            FailureClass::Throttled
+            | FailureClass::ServerError
+            | FailureClass::Timeout
+            | FailureClass::Unreachable => Action::Retry,
+            FailureClass::Unknown if self.code == CALL_TOO_LARGE => Action::Shrink,
+            FailureClass::Denied
+            | FailureClass::Credentials
+            | FailureClass::NotFound
+            | FailureClass::Unknown => Action::Wait,
+            FailureClass::Refused | FailureClass::TooLarge => Action::Split,
         }
     }
 }
 
-/// Class of an error of a whole call.
-pub(in crate::sink) fn classify_call(code: &str, status: Option<u16>) -> Class {
+/// FailureClass of an error of a whole call.
+pub(in crate::sink) fn classify_call(code: &str, status: Option<u16>) -> FailureClass {
     known(code).unwrap_or(match status {
-        Some(429) => Class::Throttled,
-        Some(401 | 403) => Class::Denied,
-        Some(404) => Class::NotFound,
-        Some(500..) | None => Class::ServerError,
+        Some(429) => FailureClass::Throttled,
+        Some(401 | 403) => FailureClass::Denied,
+        Some(404) => FailureClass::NotFound,
+        Some(500..) | None => FailureClass::ServerError,
         // Nobody knows what it means, so it must neither lose messages nor put all of them into
         // quarantine: it is waited out, and shown.
-        Some(_) => Class::Unknown,
+        Some(_) => FailureClass::Unknown,
     })
 }
 
-/// Class of the error of one entry of a batch. A known code counts for more than the flag: KMS's
+/// FailureClass of the error of one entry of a batch. A known code counts for more than the flag: KMS's
 /// errors come with `SenderFault` too, but are not the message's.
-pub(super) fn classify_entry(code: &str, sender_fault: bool) -> Class {
-    known(code).unwrap_or(if sender_fault { Class::Refused } else { Class::ServerError })
+pub(super) fn classify_entry(code: &str, sender_fault: bool) -> FailureClass {
+    known(code).unwrap_or(if sender_fault {
+        FailureClass::Refused
+    } else {
+        FailureClass::ServerError
+    })
 }
 
-fn known(code: &str) -> Option<Class> {
+fn known(code: &str) -> Option<FailureClass> {
     let code = code.strip_suffix("Exception").unwrap_or(code);
     let class = match code {
         "Throttled"
@@ -80,17 +88,17 @@ fn known(code: &str) -> Option<Class> {
         | "SlowDown"
         | "PriorRequestNotComplete"
         | "LimitExceeded"
-        | "ProvisionedThroughputExceeded" => Class::Throttled,
+        | "ProvisionedThroughputExceeded" => FailureClass::Throttled,
         "InternalError"
         | "InternalFailure"
         | "InternalServerError"
         | "ServiceUnavailable"
         | "ServiceFailure"
-        | "TransientError" => Class::ServerError,
-        "RequestTimeout" => Class::Timeout,
+        | "TransientError" => FailureClass::ServerError,
+        "RequestTimeout" => FailureClass::Timeout,
         "AuthorizationError" | "AccessDenied" | "KMSDisabled" | "KMSInvalidState"
         | "KMSNotFound" | "KMSAccessDenied" | "KMSOptInRequired" | "InvalidSecurity"
-        | "OptInRequired" | "EndpointDisabled" => Class::Denied,
+        | "OptInRequired" | "EndpointDisabled" => FailureClass::Denied,
         "ExpiredToken"
         | "InvalidClientTokenId"
         | "UnrecognizedClient"
@@ -102,10 +110,10 @@ fn known(code: &str) -> Option<Class> {
         | "RequestExpired"
         | "RequestTimeTooSkewed"
         | "AuthFailure"
-        | "InvalidToken" => Class::Credentials,
-        "NotFound" | "ResourceNotFound" | "TopicNotFound" => Class::NotFound,
+        | "InvalidToken" => FailureClass::Credentials,
+        "NotFound" | "ResourceNotFound" | "TopicNotFound" => FailureClass::NotFound,
         "BatchRequestTooLong" | "TooManyEntriesInBatchRequest" | "MessageTooLong" => {
-            Class::TooLarge
+            FailureClass::TooLarge
         }
         "InvalidParameter"
         | "InvalidParameterValue"
@@ -113,7 +121,7 @@ fn known(code: &str) -> Option<Class> {
         | "InvalidMessageContents"
         | "InvalidBatchEntryId"
         | "BatchEntryIdsNotDistinct"
-        | "EmptyBatchRequest" => Class::Refused,
+        | "EmptyBatchRequest" => FailureClass::Refused,
         _ => return None,
     };
     Some(class)
@@ -125,35 +133,35 @@ mod tests {
 
     #[test]
     fn each_code_has_its_class() {
-        let cases: &[(&str, Option<u16>, Class)] = &[
-            ("Throttled", Some(429), Class::Throttled),
-            ("Throttling", Some(400), Class::Throttled),
-            ("ThrottlingException", Some(400), Class::Throttled),
-            ("ThrottledException", Some(400), Class::Throttled),
-            ("KMSThrottling", Some(400), Class::Throttled),
-            ("KMSThrottlingException", Some(400), Class::Throttled),
-            ("TooManyRequestsException", Some(400), Class::Throttled),
-            ("RequestLimitExceeded", Some(503), Class::Throttled),
-            ("InternalError", Some(500), Class::ServerError),
-            ("whatever", Some(503), Class::ServerError),
-            ("whatever", Some(429), Class::Throttled),
-            ("AuthorizationError", Some(403), Class::Denied),
-            ("KMSDisabled", Some(400), Class::Denied),
-            ("KMSInvalidState", Some(400), Class::Denied),
-            ("KMSNotFound", Some(400), Class::Denied),
-            ("KMSAccessDenied", Some(400), Class::Denied),
-            ("KMSOptInRequired", Some(403), Class::Denied),
-            ("ExpiredToken", Some(403), Class::Credentials),
-            ("InvalidClientTokenId", Some(403), Class::Credentials),
-            ("NotFound", Some(404), Class::NotFound),
-            ("BatchRequestTooLong", Some(400), Class::TooLarge),
-            ("TooManyEntriesInBatchRequest", Some(400), Class::TooLarge),
-            ("InvalidParameter", Some(400), Class::Refused),
-            ("ParameterValueInvalid", Some(400), Class::Refused),
-            ("NeverHeardOf", Some(400), Class::Unknown),
-            ("", Some(413), Class::Unknown),
-            ("RequestEntityTooLarge", Some(413), Class::Unknown),
-            ("BatchRequestTooLong", Some(413), Class::TooLarge),
+        let cases: &[(&str, Option<u16>, FailureClass)] = &[
+            ("Throttled", Some(429), FailureClass::Throttled),
+            ("Throttling", Some(400), FailureClass::Throttled),
+            ("ThrottlingException", Some(400), FailureClass::Throttled),
+            ("ThrottledException", Some(400), FailureClass::Throttled),
+            ("KMSThrottling", Some(400), FailureClass::Throttled),
+            ("KMSThrottlingException", Some(400), FailureClass::Throttled),
+            ("TooManyRequestsException", Some(400), FailureClass::Throttled),
+            ("RequestLimitExceeded", Some(503), FailureClass::Throttled),
+            ("InternalError", Some(500), FailureClass::ServerError),
+            ("whatever", Some(503), FailureClass::ServerError),
+            ("whatever", Some(429), FailureClass::Throttled),
+            ("AuthorizationError", Some(403), FailureClass::Denied),
+            ("KMSDisabled", Some(400), FailureClass::Denied),
+            ("KMSInvalidState", Some(400), FailureClass::Denied),
+            ("KMSNotFound", Some(400), FailureClass::Denied),
+            ("KMSAccessDenied", Some(400), FailureClass::Denied),
+            ("KMSOptInRequired", Some(403), FailureClass::Denied),
+            ("ExpiredToken", Some(403), FailureClass::Credentials),
+            ("InvalidClientTokenId", Some(403), FailureClass::Credentials),
+            ("NotFound", Some(404), FailureClass::NotFound),
+            ("BatchRequestTooLong", Some(400), FailureClass::TooLarge),
+            ("TooManyEntriesInBatchRequest", Some(400), FailureClass::TooLarge),
+            ("InvalidParameter", Some(400), FailureClass::Refused),
+            ("ParameterValueInvalid", Some(400), FailureClass::Refused),
+            ("NeverHeardOf", Some(400), FailureClass::Unknown),
+            ("", Some(413), FailureClass::Unknown),
+            ("RequestEntityTooLarge", Some(413), FailureClass::Unknown),
+            ("BatchRequestTooLong", Some(413), FailureClass::TooLarge),
         ];
         for (code, status, class) in cases {
             assert_eq!(classify_call(code, *status), *class, "{code} {status:?}");
@@ -162,9 +170,9 @@ mod tests {
 
     #[test]
     fn only_what_is_known_to_be_the_message_s_fault_is_split() {
-        for class in Class::ALL {
+        for class in FailureClass::ALL {
             let failure = Failure { class, code: String::new(), text: String::new() };
-            let expected = if matches!(class, Class::Refused | Class::TooLarge) {
+            let expected = if matches!(class, FailureClass::Refused | FailureClass::TooLarge) {
                 Action::Split
             } else if class.passes() {
                 Action::Retry
@@ -177,11 +185,11 @@ mod tests {
 
     #[test]
     fn an_entry_at_fault_is_refused_unless_its_code_says_otherwise() {
-        assert_eq!(classify_entry("NeverHeardOf", true), Class::Refused);
-        assert_eq!(classify_entry("NeverHeardOf", false), Class::ServerError);
-        assert_eq!(classify_entry("InvalidParameter", true), Class::Refused);
-        assert_eq!(classify_entry("KMSDisabled", true), Class::Denied);
-        assert_eq!(classify_entry("KMSThrottling", true), Class::Throttled);
-        assert_eq!(classify_entry("InternalError", false), Class::ServerError);
+        assert_eq!(classify_entry("NeverHeardOf", true), FailureClass::Refused);
+        assert_eq!(classify_entry("NeverHeardOf", false), FailureClass::ServerError);
+        assert_eq!(classify_entry("InvalidParameter", true), FailureClass::Refused);
+        assert_eq!(classify_entry("KMSDisabled", true), FailureClass::Denied);
+        assert_eq!(classify_entry("KMSThrottling", true), FailureClass::Throttled);
+        assert_eq!(classify_entry("InternalError", false), FailureClass::ServerError);
     }
 }

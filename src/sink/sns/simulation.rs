@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::client::{Fate, TopicFacts};
+use super::client::{EntryResult, TopicFacts};
 use super::delivery_state::{At, DeliveryState};
 use super::fixture::message;
 use super::policy::{CALL_TOO_LARGE, Failure, classify_call, classify_entry};
 use super::queue::Pending;
 use super::topic::Next;
 use super::{Config, OnRefusal};
-use crate::sink::{Class, Error, Health, Refusal, Settlement, intake};
+use crate::sink::{Error, FailureClass, Health, MessageRejected, Settlement, intake};
 
 /// Size limit of the topics, bytes.
 const LIMIT: usize = 1000;
@@ -75,7 +75,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     })
 }
 
-fn failure(class: Class, code: &str) -> Failure {
+fn failure(class: FailureClass, code: &str) -> Failure {
     Failure { class, code: code.to_owned(), text: "in words".to_owned() }
 }
 
@@ -86,7 +86,7 @@ fn serve(
     poison: &BTreeSet<u64>,
     answer: Answer,
     as_call: bool,
-) -> Result<Vec<Fate>, Failure> {
+) -> Result<Vec<EntryResult>, Failure> {
     let is_poison = |pending: &Pending| poison.contains(&pending.ticket.message.id);
     if let Answer::Fails(error) = answer {
         let (code, status) = CALL_ERRORS[error];
@@ -95,19 +95,19 @@ fn serve(
     if as_call && batch.iter().any(is_poison) {
         return Err(failure(classify_call("InvalidParameter", Some(400)), "InvalidParameter"));
     }
-    let fate = |(index, pending): (usize, &Pending)| {
+    let result = |(index, pending): (usize, &Pending)| {
         if let Answer::FailsEntry(error, entry) = answer
             && entry % batch.len() == index
         {
             let (code, sender_fault) = ENTRY_ERRORS[error];
-            return Fate::Failed(failure(classify_entry(code, sender_fault), code));
+            return EntryResult::Failed(failure(classify_entry(code, sender_fault), code));
         }
         if is_poison(pending) {
-            return Fate::Failed(failure(classify_entry("Bad", true), "Bad"));
+            return EntryResult::Failed(failure(classify_entry("Bad", true), "Bad"));
         }
-        Fate::Accepted
+        EntryResult::Accepted
     };
-    Ok(batch.iter().enumerate().map(fate).collect())
+    Ok(batch.iter().enumerate().map(result).collect())
 }
 
 struct World {
@@ -119,7 +119,7 @@ struct World {
     /// Messages taken in and not settled: number and bytes.
     held: (usize, usize),
     /// Attempts that failed, by class.
-    failed: [u64; Class::ALL.len()],
+    failed: [u64; FailureClass::ALL.len()],
     calls: u64,
     /// Bytes of messages that were in a call.
     in_calls: BTreeMap<u64, usize>,
@@ -145,19 +145,19 @@ impl World {
             delivered: Vec::new(),
             refused: Vec::new(),
             held: (0, 0),
-            failed: [0; Class::ALL.len()],
+            failed: [0; FailureClass::ALL.len()],
             calls: 0,
             in_calls: BTreeMap::new(),
         }
     }
 
     /// What a call brought, for the numbers.
-    fn count(&mut self, attempts: usize, result: &Result<Vec<Fate>, Failure>) {
+    fn count(&mut self, attempts: usize, result: &Result<Vec<EntryResult>, Failure>) {
         self.calls += 1;
         match result {
-            Ok(fates) => {
-                for fate in fates {
-                    if let Fate::Failed(failure) = fate {
+            Ok(results) => {
+                for result in results {
+                    if let EntryResult::Failed(failure) = result {
                         self.failed[failure.class as usize] += 1;
                     }
                 }
@@ -171,7 +171,7 @@ impl World {
         let health = self.health.snapshot(self.now);
         assert_eq!(health.held_messages, self.held.0);
         assert_eq!(health.attempts_failed, self.failed);
-        if self.failed[Class::Throttled as usize] == 0 {
+        if self.failed[FailureClass::Throttled as usize] == 0 {
             assert_eq!(health.rate_limit, None, "nobody asked to slow down");
         }
         assert_eq!(health.attempts_ok, self.delivered.len() as u64);
@@ -267,14 +267,14 @@ impl World {
                     let bytes: usize = batch.iter().map(|pending| pending.bytes).sum();
                     assert!(!batch.is_empty() && batch.len() <= 10);
                     assert!(bytes <= LIMIT || batch.len() == 1, "{bytes} bytes in a call");
-                    let fates = serve(&batch, &poison, answer, as_call);
-                    self.count(batch.len(), &fates);
+                    let results = serve(&batch, &poison, answer, as_call);
+                    self.count(batch.len(), &results);
                     let sent: BTreeMap<u64, usize> = batch
                         .iter()
                         .map(|pending| (pending.ticket.message.id, pending.bytes))
                         .collect();
                     self.in_calls.extend(sent);
-                    self.delivery_state.conclude(at, batch, fates);
+                    self.delivery_state.conclude(at, batch, results);
                 }
             }
             self.delivery_state.publish_health();
@@ -363,7 +363,7 @@ fn a_message_over_the_limit_is_refused_by_its_size_whatever_the_service_calls_it
     let Some(Settlement::Failed { error, .. }) = world.delivery_state.next_settlement() else {
         panic!("it is refused")
     };
-    assert!(matches!(error, Refusal::TooLarge { limit: LIMIT, .. }), "{error}");
+    assert!(matches!(error, MessageRejected::TooLarge { limit: LIMIT, .. }), "{error}");
 }
 
 #[test]
@@ -402,7 +402,8 @@ fn pauses_grow_while_it_fails_and_the_topic_that_is_due_first_wakes_the_loop() {
         let at = At { topic, started: world.now, now: world.now };
         let error = failure(classify_call("InternalError", Some(500)), "InternalError");
         // The whole call, or its only entry.
-        let failed = if attempt % 2 == 0 { Err(error) } else { Ok(vec![Fate::Failed(error)]) };
+        let failed =
+            if attempt % 2 == 0 { Err(error) } else { Ok(vec![EntryResult::Failed(error)]) };
         world.delivery_state.conclude(at, batch, failed);
     }
     // On average 27 seconds; without growth half a second.
@@ -469,10 +470,10 @@ fn halves_find_the_one_at_fault_and_its_size_is_only_named_where_it_is_over_the_
         assert_eq!(batch[0].bytes, bytes);
         let at = At { topic, started: world.now, now: world.now };
         let error = failure(classify_entry("InvalidParameter", true), "InvalidParameter");
-        world.delivery_state.conclude(at, batch, Ok(vec![Fate::Failed(error)]));
+        world.delivery_state.conclude(at, batch, Ok(vec![EntryResult::Failed(error)]));
         let Some(Settlement::Failed { error, .. }) = world.delivery_state.next_settlement() else {
             panic!("it is refused")
         };
-        assert_eq!(matches!(error, Refusal::TooLarge { .. }), bytes > LIMIT, "{error}");
+        assert_eq!(matches!(error, MessageRejected::TooLarge { .. }), bytes > LIMIT, "{error}");
     }
 }

@@ -4,7 +4,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::client::Fate;
+use super::client::EntryResult;
 use super::fixture::{message, pending};
 use super::policy::CALL_TOO_LARGE;
 use super::stand_in::{Answer, StandIn};
@@ -106,7 +106,7 @@ async fn a_topic_that_can_not_be_read_is_asked_again_only_where_that_may_help() 
                 let passes = matches!(answer, Answer::Error(500, _));
                 assert_eq!(error.passes(), passes, "{error}");
                 let told = health.snapshot(now).impediment;
-                assert_eq!(told.map(Class::passes), Some(passes), "it is shown meanwhile");
+                assert_eq!(told.map(FailureClass::passes), Some(passes), "it is shown meanwhile");
             }
         }
     }
@@ -149,22 +149,27 @@ async fn nothing_is_published_without_a_permission() {
 async fn each_way_to_fail_has_its_class_and_says_the_status() {
     let unreadable = "UnreadableAnswer";
     let cases = [
-        (Answer::Error(400, "Throttled"), Class::Throttled, "Throttled", "(HTTP 400)"),
+        (Answer::Error(400, "Throttled"), FailureClass::Throttled, "Throttled", "(HTTP 400)"),
         (
             Answer::Error(403, "AuthorizationError"),
-            Class::Denied,
+            FailureClass::Denied,
             "AuthorizationError",
             "(HTTP 403)",
         ),
-        (Answer::Error(413, "Throttled"), Class::Throttled, "Throttled", "(HTTP 413)"),
-        (Answer::Text(413, "<html>too large</html>"), Class::Unknown, CALL_TOO_LARGE, "(HTTP 413)"),
-        (Answer::Text(400, "<html></html>"), Class::Unknown, unreadable, "(HTTP 400)"),
-        (Answer::Text(403, "no"), Class::Denied, unreadable, "(HTTP 403)"),
-        (Answer::Text(503, "later"), Class::ServerError, unreadable, "(HTTP 503)"),
-        (Answer::Text(200, "no XML"), Class::ServerError, unreadable, "(HTTP 200)"),
-        (Answer::Breaks("broken pipe"), Class::Unreachable, "Unreachable", "broken pipe"),
-        (Answer::Breaks("no Identity"), Class::Credentials, "NoCredentials", "no Identity"),
-        (Answer::Hangs, Class::Timeout, "Timeout", ""),
+        (Answer::Error(413, "Throttled"), FailureClass::Throttled, "Throttled", "(HTTP 413)"),
+        (
+            Answer::Text(413, "<html>too large</html>"),
+            FailureClass::Unknown,
+            CALL_TOO_LARGE,
+            "(HTTP 413)",
+        ),
+        (Answer::Text(400, "<html></html>"), FailureClass::Unknown, unreadable, "(HTTP 400)"),
+        (Answer::Text(403, "no"), FailureClass::Denied, unreadable, "(HTTP 403)"),
+        (Answer::Text(503, "later"), FailureClass::ServerError, unreadable, "(HTTP 503)"),
+        (Answer::Text(200, "no XML"), FailureClass::ServerError, unreadable, "(HTTP 200)"),
+        (Answer::Breaks("broken pipe"), FailureClass::Unreachable, "Unreachable", "broken pipe"),
+        (Answer::Breaks("no Identity"), FailureClass::Credentials, "NoCredentials", "no Identity"),
+        (Answer::Hangs, FailureClass::Timeout, "Timeout", ""),
     ];
     for (answer, class, code, text) in cases {
         let told = answer.clone();
@@ -180,7 +185,7 @@ async fn each_way_to_fail_has_its_class_and_says_the_status() {
         .http_client(StandIn::new(|_, _| Answer::Takes))
         .build();
     let failure = SnsClient::new(&nobody).facts(STANDARD).await.expect_err("no credentials");
-    assert_eq!((failure.class, &*failure.code), (Class::Credentials, "NoCredentials"));
+    assert_eq!((failure.class, &*failure.code), (FailureClass::Credentials, "NoCredentials"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,17 +195,17 @@ async fn an_entry_without_a_word_is_not_taken_for_delivered() {
     let service = StandIn::new(move |number, _| if number == 0 { each(3) } else { each(1) });
     let sns = open(&service, config(), &[]).await.expect("nothing is asked");
     let batch = [pending(0, 1, 5), pending(1, 2, 5)];
-    let fates = sns.client.publish(STANDARD, &batch).await.expect("answered");
-    assert_eq!(fates, [Fate::Accepted, Fate::Accepted]);
-    let fates = sns.client.publish(STANDARD, &batch).await.expect("answered");
-    assert_eq!(fates[0], Fate::Accepted);
-    let Fate::Failed(failure) = &fates[1] else { panic!("nobody said so") };
-    assert_eq!((failure.class, &*failure.code), (Class::ServerError, "MissingEntry"));
+    let results = sns.client.publish(STANDARD, &batch).await.expect("answered");
+    assert_eq!(results, [EntryResult::Accepted, EntryResult::Accepted]);
+    let results = sns.client.publish(STANDARD, &batch).await.expect("answered");
+    assert_eq!(results[0], EntryResult::Accepted);
+    let EntryResult::Failed(failure) = &results[1] else { panic!("nobody said so") };
+    assert_eq!((failure.class, &*failure.code), (FailureClass::ServerError, "MissingEntry"));
 }
 
 #[test]
 fn where_opening_may_work_later_it_is_tried_again_and_nowhere_else() {
-    for class in Class::ALL {
+    for class in FailureClass::ALL {
         let topic = Error::Topic {
             arn: STANDARD.to_owned(),
             class,

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::Refusal;
+use super::ServerErrorKind;
 use crate::binlog::EventError;
 use crate::change::{GtidSet, Position};
 use crate::mysql::{self, HostPort, LOGIN_METHODS, TlsError};
@@ -146,7 +146,7 @@ pub enum Error {
         /// What we were at.
         step: Step,
         /// What it means.
-        refusal: Refusal,
+        refusal: ServerErrorKind,
         /// The server's number.
         code: u16,
         /// The server's words.

@@ -3,7 +3,7 @@
 use super::{Error, Step};
 use crate::mysql::HostPort;
 use crate::mysql::wire::{self, ChannelError, Failure, ServerError};
-use crate::source::Refusal;
+use crate::source::ServerErrorKind;
 
 impl Error {
     /// A failed dial or statement.
@@ -40,11 +40,11 @@ impl Error {
     /// A server that said no.
     pub(in crate::source) fn refused(error: ServerError, step: Step) -> Self {
         let ServerError { code, message, .. } = error;
-        let mut refusal = Refusal::of(code, &message);
+        let mut refusal = ServerErrorKind::of(code, &message);
         // Who has logged in and may not register lacks the privilege, though the server says that the
         // password is wrong (MySQL 9.7).
-        if refusal == Refusal::AccessDenied && step == Step::Register {
-            refusal = Refusal::PrivilegeMissing;
+        if refusal == ServerErrorKind::AccessDenied && step == Step::Register {
+            refusal = ServerErrorKind::PrivilegeMissing;
         }
         Self::Refused { step, refusal, code, message }
     }
@@ -92,7 +92,7 @@ mod tests {
             };
             refusal
         };
-        assert_eq!(refusal(Step::Login), Refusal::AccessDenied);
-        assert_eq!(refusal(Step::Register), Refusal::PrivilegeMissing);
+        assert_eq!(refusal(Step::Login), ServerErrorKind::AccessDenied);
+        assert_eq!(refusal(Step::Register), ServerErrorKind::PrivilegeMissing);
     }
 }

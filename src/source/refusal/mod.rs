@@ -12,7 +12,7 @@ use texts::{DUMP_TEXTS, SAME_ID};
 
 /// Why a server refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Refusal {
+pub enum ServerErrorKind {
     /// The binlog files with what we still need were purged.
     Purged,
     /// The binlog file of our position does not exist there.
@@ -76,7 +76,41 @@ pub enum Refusal {
     Other,
 }
 
-impl Refusal {
+impl ServerErrorKind {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 30] = [
+        Self::Purged,
+        Self::FileUnknown,
+        Self::OffsetImpossible,
+        Self::ReplicaAhead,
+        Self::Fenced,
+        Self::BinlogTruncated,
+        Self::BinlogCorrupt,
+        Self::EventTooLarge,
+        Self::BinlogUnreadable,
+        Self::GtidModeOff,
+        Self::AnonymousTransaction,
+        Self::GtidTransaction,
+        Self::BinlogOff,
+        Self::ServerIdUnset,
+        Self::ChecksumNotAgreed,
+        Self::SenderFailed,
+        Self::DumpFailed,
+        Self::AccessDenied,
+        Self::PrivilegeMissing,
+        Self::AccountLocked,
+        Self::PasswordExpired,
+        Self::TlsDemanded,
+        Self::LoginMethod,
+        Self::HostNotAllowed,
+        Self::HostBlocked,
+        Self::TooManyConnections,
+        Self::Offline,
+        Self::ShuttingDown,
+        Self::Killed,
+        Self::Other,
+    ];
+
     /// Classifies an ERR packet.
     pub fn of(code: u16, message: &str) -> Self {
         match code {
@@ -227,7 +261,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ServerErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -11,7 +11,7 @@ use crate::binlog::tests::{description, event};
 use crate::change::Position;
 use crate::mysql::server_side::{OK, greeting, packets, result_set};
 use crate::mysql::{HostPort, Secret, TlsConfig};
-use crate::source::{Config, Deadlines, Error, Recovery, Refusal, Start, Step};
+use crate::source::{Config, Deadlines, Error, Recovery, ServerErrorKind, Start, Step};
 
 const LIMIT: Duration = Duration::from_millis(500);
 
@@ -188,7 +188,7 @@ async fn only_a_short_packet_of_the_end_is_the_end() {
 async fn an_error_instead_of_a_greeting_names_its_reason() {
     let refusal = packet(0, b"\xff\x10\x04Too many connections");
     let error = stream(vec![refusal], false).await.expect_err("full");
-    let full = matches!(error, Error::Refused { refusal: Refusal::TooManyConnections, .. });
+    let full = matches!(error, Error::Refused { refusal: ServerErrorKind::TooManyConnections, .. });
     assert!(full, "{error}");
     // Another protocol at that port
     let error = stream(vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()], false).await;

@@ -3,7 +3,7 @@
 //! A server that is asked by a set alone begins in the newest file before which nothing is lacking.
 //! It passes by what earlier files hold without GTIDs, and nobody is told: `gtid_mode` was switched
 //! off and on again. So it is told the file as well. From there on it refuses what has no GTID
-//! ([`crate::source::Refusal::AnonymousTransaction`]), and nothing is passed by.
+//! ([`crate::source::ServerErrorKind::AnonymousTransaction`]), and nothing is passed by.
 
 use std::time::Duration;
 

@@ -7,10 +7,10 @@
 //! streamer because the database is down.
 
 mod access;
-mod certificate;
 mod connections;
 mod routes;
 mod switch;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -30,11 +30,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::{Hidden, Loops, Metrics, Readiness, Status, history};
+use super::{Hidden, Loops, Metrics, Readiness, Status, verdict_history};
 
 use access::Guard;
 pub use access::{Access, TOKEN_MIN, Token};
-pub use certificate::{Certificate, TlsError, chain};
 use connections::{Admission, Connections};
 pub use routes::Answer;
 pub use switch::{
@@ -43,6 +42,7 @@ pub use switch::{
     ReplayRefused, SECONDS_HEADER, SNAPSHOT_BYTES_MAX, SNAPSHOT_HEADER, SNAPSHOT_PATH, Switch,
     YIELD_PATH, admit,
 };
+pub use tls::{Certificate, TlsError, chain};
 
 /// Header fields of one request.
 const HEADERS_MAX: usize = 64;
@@ -87,7 +87,7 @@ pub struct Endpoints {
     /// For `/status`.
     pub status: Box<dyn StatusSource>,
     /// For `/history`.
-    pub history: Box<dyn Fn() -> history::Document + Send + Sync>,
+    pub history: Box<dyn Fn() -> verdict_history::Document + Send + Sync>,
     /// For `/maintenance`, `/snapshot` and `/replay`.
     pub switch: Arc<dyn Switch>,
     /// For `/digests`, where they are kept.

@@ -85,7 +85,7 @@ pub enum ReplayRefused {
 }
 
 /// The words to refuse a request with.
-type Refusal = (StatusCode, String);
+type PostRefused = (StatusCode, String);
 
 /// Does what the POST asks for; `None`: nothing can be changed at this path.
 pub(super) fn act(
@@ -93,7 +93,7 @@ pub(super) fn act(
     headers: &HeaderMap,
     caller: Caller,
     switch: &dyn Switch,
-) -> Option<Result<String, Refusal>> {
+) -> Option<Result<String, PostRefused>> {
     let (act, is_for_others): (fn(_, _) -> _, _) = match path {
         MAINTENANCE_PATH => (maintenance, false),
         SNAPSHOT_PATH => (snapshot, false),
@@ -122,7 +122,7 @@ pub fn admit(headers: &HeaderMap, peer: IpAddr, command: &str) -> Result<(), (St
     Ok(())
 }
 
-fn maintenance(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+fn maintenance(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, PostRefused> {
     let (consumer, seconds) = (text(headers, CONSUMER_HEADER), text(headers, SECONDS_HEADER));
     let seconds = seconds.and_then(|text| text.parse().ok());
     let (Some(consumer), Some(seconds)) = (consumer, seconds) else {
@@ -134,7 +134,7 @@ fn maintenance(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refus
     done.map_err(|why| (StatusCode::NOT_FOUND, why))
 }
 
-fn snapshot(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+fn snapshot(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, PostRefused> {
     let Some(command) = text(headers, SNAPSHOT_HEADER) else {
         let needed = "header binpulse-snapshot is needed; `binpulse snapshot` sends it";
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
@@ -142,11 +142,11 @@ fn snapshot(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal>
     switch.snapshot(command).map_err(|why| (StatusCode::CONFLICT, why))
 }
 
-fn yields(_: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+fn yields(_: &HeaderMap, switch: &dyn Switch) -> Result<String, PostRefused> {
     switch.yields().map_err(|why| (StatusCode::CONFLICT, why))
 }
 
-fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, PostRefused> {
     let Some(command) = text(headers, REPLAY_HEADER) else {
         let needed = "header binpulse-replay is needed; a relay sends it";
         return Err((StatusCode::BAD_REQUEST, needed.to_owned()));
@@ -157,7 +157,7 @@ fn replay(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
     })
 }
 
-fn control(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+fn control(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, PostRefused> {
     let Some(command) = text(headers, CONTROL_HEADER) else {
         let needed = "header binpulse-control is needed; `binpulse suppress`, `pause` and `release` \
                       send it";
@@ -166,7 +166,7 @@ fn control(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> 
     switch.control(command).map_err(|why| (StatusCode::CONFLICT, why))
 }
 
-fn reload(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, Refusal> {
+fn reload(headers: &HeaderMap, switch: &dyn Switch) -> Result<String, PostRefused> {
     let check = match text(headers, RELOAD_HEADER) {
         Some(RELOAD_CHECK) => true,
         Some(RELOAD_APPLY) => false,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Access, Caller, Certificate, Endpoints, Http, ReplayRefused, Switch, Token, chain};
 use crate::telemetry::metrics::tests::metrics;
 use crate::telemetry::words::StreamState;
-use crate::telemetry::{Hidden, Loops, Readiness, Status, history};
+use crate::telemetry::{Hidden, Loops, Readiness, Status, verdict_history};
 
 /// Knows one consumer.
 struct Known;
@@ -67,7 +67,7 @@ async fn server_at(listen: [u8; 4], access: Access) -> Server {
         readiness: readiness.clone(),
         switch: Arc::new(Known),
         digests: None,
-        history: Box::new(history::Document::default),
+        history: Box::new(verdict_history::Document::default),
         hidden: Hidden::new(["planted-in-the-status"]),
         status: Box::new(|| Status { state: StreamState::Running, ..Status::default() }),
     };

@@ -28,9 +28,9 @@ impl Make<'_> {
         user_row_last: Moment,
         checkpoint_saved: Moment,
     ) -> Result<Metrics, prometheus::Error> {
-        let words = self.label_values;
-        let consumers: Vec<&str> = words.consumers.iter().map(String::as_str).collect();
-        let queues: Vec<&str> = words.echo_queues.iter().map(String::as_str).collect();
+        let labels = self.label_values;
+        let consumers: Vec<&str> = labels.consumers.iter().map(String::as_str).collect();
+        let queues: Vec<&str> = labels.echo_queues.iter().map(String::as_str).collect();
         let of_consumers = |name, help| self.counters(name, help, "consumer", &consumers);
         let metrics = Metrics {
             registry: self.registry.clone(),
@@ -38,7 +38,7 @@ impl Make<'_> {
                 "heartbeat_writes_total",
                 "Attempts to write the heartbeat row, by how they ended.",
                 "result",
-                &words.heartbeat_results,
+                &labels.heartbeat_results,
             )?,
             heartbeat_roundtrip_seconds: self.histogram(
                 "heartbeat_roundtrip_seconds",
@@ -57,7 +57,7 @@ impl Make<'_> {
                 "canary_written_total",
                 "Canaries written into the source, by how that ended.",
                 "result",
-                &words.heartbeat_results,
+                &labels.heartbeat_results,
             )?,
             canary_mismatched_total: self.counter(
                 "canary_mismatched_total",
@@ -97,7 +97,7 @@ impl Make<'_> {
                 "echo_messages_total",
                 "Messages read from echo queues, by what they were.",
                 "kind",
-                &words.echo_kinds,
+                &labels.echo_kinds,
             )?,
             echo_failures_total: self.counters(
                 "echo_failures_total",
@@ -115,31 +115,31 @@ impl Make<'_> {
                 "events_total",
                 "Binlog events read, by type.",
                 "type",
-                &words.event_types,
+                &labels.event_types,
             )?,
             reconnects_total: self.counters(
                 "reconnects_total",
                 "Times that the replica connection broke, by reason.",
                 "reason",
-                &words.reconnect_reasons,
+                &labels.reconnect_reasons,
             )?,
             connect_failures_total: self.counters(
                 "connect_failures_total",
                 "Failed attempts to open the replica connection, by reason.",
                 "reason",
-                &words.reconnect_reasons,
+                &labels.reconnect_reasons,
             )?,
             task_restarts_total: self.counters(
                 "task_restarts_total",
                 "Times that a task other than the stream ended and was started again.",
                 "task",
-                &words.tasks,
+                &labels.tasks,
             )?,
             publish_attempts_total: self.counters(
                 "publish_attempts_total",
                 "Calls to the sink, by how they ended.",
                 "result",
-                &words.publish_results,
+                &labels.publish_results,
             )?,
             changes_published_total: self.counters(
                 "changes_published_total",
@@ -219,7 +219,7 @@ impl Make<'_> {
                 "replay_jobs_total",
                 "Replays of rows that were asked for by POST /replay, by how they ended.",
                 "outcome",
-                &words.replay_outcomes,
+                &labels.replay_outcomes,
             )?,
             user_row_last,
             table_rows: TableRows::default(),

@@ -8,9 +8,9 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 
 use super::{PATH, find, names};
 use crate::telemetry::conclusion::duration;
-use crate::telemetry::history;
 use crate::telemetry::page;
 use crate::telemetry::status::Status;
+use crate::telemetry::verdict_history;
 use crate::telemetry::words::Indicator;
 
 const STYLE: &str = include_str!("runbook.css");
@@ -72,7 +72,7 @@ pub(crate) fn told(indicator: Indicator, lines: &[String]) -> String {
 /// The state now, and whether it is that of the runbook at `path`; if not, when that last was.
 pub(in crate::telemetry) fn state(
     status: &Status,
-    history: &history::Document,
+    history: &verdict_history::Document,
     path: &str,
 ) -> String {
     let said = &status.conclusion;
@@ -110,8 +110,8 @@ pub(in crate::telemetry) fn state(
 }
 
 /// The state that last led to this runbook, where it is over: an alert is often read behind its time.
-fn last_time(history: &history::Document, path: &str) -> String {
-    let leads = |change: &history::Change| change.runbook.as_deref() == Some(path);
+fn last_time(history: &verdict_history::Document, path: &str) -> String {
+    let leads = |change: &verdict_history::Change| change.runbook.as_deref() == Some(path);
     let Some(at) = history.changes.iter().position(leads) else { return String::new() };
     let Some(change) = history.changes.get(at) else { return String::new() };
     let began = chrono::DateTime::from_timestamp_micros(change.at_us).unwrap_or_default();
@@ -294,7 +294,7 @@ mod tests {
         let mut status = Status { stream: "<b>orders".to_owned(), ..Status::default() };
         status.conclusion.headline = "SNS accepts <messages>".to_owned();
         status.conclusion.runbook = Some(path.to_owned());
-        let mut history = history::Document::default();
+        let mut history = verdict_history::Document::default();
         let document =
             page(path, &|path| state(&status, &history, path)).expect("a runbook").document;
         let (top, rest) = document.split_once("<h1").expect("a title");
@@ -311,12 +311,12 @@ mod tests {
         assert!(!other.contains("Last so"), "{other}");
 
         // What led to another one is over, and still told there
-        let change = |at_us, name: &str, label: &str| history::Change {
+        let change = |at_us, name: &str, label: &str| verdict_history::Change {
             at_us,
             runbook: Some(format!("/runbooks/{name}")),
             label: label.to_owned(),
             headline: "It <halted>".to_owned(),
-            ..history::Change::default()
+            ..verdict_history::Change::default()
         };
         let second = 1_000_000;
         history.changes = vec![

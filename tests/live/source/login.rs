@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use binpulse::mysql::{Error as SqlError, Secret, Session, TlsConfig, TlsMode, Value};
-use binpulse::source::{Error, Halt, Liveness, Recovery, Refusal, Replica};
+use binpulse::source::{Error, Halt, Liveness, Recovery, Replica, ServerErrorKind};
 
 use super::server::{Server, gtid_options, tls};
 use super::{config, drain, earliest, open};
@@ -113,8 +113,10 @@ async fn passwords_are_proven_with_and_without_tls(bed: Bed) -> Outcome {
             let error = Replica::connect(&config, 0, &earliest(&server), &Liveness::new())
                 .await
                 .expect_err("a wrong password");
-            let is_denied =
-                matches!(error, Error::Refused { refusal: Refusal::AccessDenied, code: 1045, .. });
+            let is_denied = matches!(
+                error,
+                Error::Refused { refusal: ServerErrorKind::AccessDenied, code: 1045, .. }
+            );
             assert!(is_denied, "{plugin} {mode}: {error}");
             assert_eq!(error.recovery(), Recovery::Halt(Halt::Denied));
         }

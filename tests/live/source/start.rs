@@ -4,7 +4,7 @@ use binpulse::change::{MariaGtid, MariaGtidSet, Position};
 use binpulse::mysql::{HostPort, Session};
 use binpulse::source::preflight::{Demands, Severity, collect, evaluate};
 use binpulse::source::resume::{Saved, Wanted, resolve, resolve_any};
-use binpulse::source::{Error, Flavor, Halt, Liveness, Recovery, Refusal, Replica, Start};
+use binpulse::source::{Error, Flavor, Halt, Liveness, Recovery, Replica, ServerErrorKind, Start};
 
 use super::server::{Server, gtid_options};
 use super::{TABLE, config, drain, drain_behind, end, executed, is_write, open, set};
@@ -40,7 +40,7 @@ async fn purged_and_diverged_positions_are_named_before_and_by_the_stream(bed: B
     assert!(matches!(error, Error::Purged { .. }), "{error}");
     assert_eq!(halt(error), Halt::PositionLost);
     let error = end(&mut open(&config, &Start::Gtid(ours)).await).await.expect("purged");
-    assert!(matches!(error, Error::Refused { refusal: Refusal::Purged, .. }), "{error}");
+    assert!(matches!(error, Error::Refused { refusal: ServerErrorKind::Purged, .. }), "{error}");
     assert_eq!(halt(error), Halt::PositionLost);
 
     let mut ahead = executed(&server).await;
@@ -50,12 +50,15 @@ async fn purged_and_diverged_positions_are_named_before_and_by_the_stream(bed: B
     assert!(error.to_string().contains(":900-901"), "{error}");
     assert_eq!(halt(error), Halt::Diverged);
     let error = end(&mut open(&config, &Start::Gtid(ahead)).await).await.expect("diverged");
-    assert!(matches!(error, Error::Refused { refusal: Refusal::ReplicaAhead, .. }), "{error}");
+    assert!(
+        matches!(error, Error::Refused { refusal: ServerErrorKind::ReplicaAhead, .. }),
+        "{error}"
+    );
 
     for (file, offset, refusal) in [
-        ("binlog.000001", 4, Refusal::FileUnknown),
-        ("binlog.000002", 1 << 30, Refusal::OffsetImpossible),
-        ("binlog.000002", 5 << 32, Refusal::OffsetImpossible),
+        ("binlog.000001", 4, ServerErrorKind::FileUnknown),
+        ("binlog.000002", 1 << 30, ServerErrorKind::OffsetImpossible),
+        ("binlog.000002", 5 << 32, ServerErrorKind::OffsetImpossible),
     ] {
         let start = Start::Position(Position::new(file, offset));
         let error = end(&mut open(&config, &start).await).await.expect("no such place");

@@ -6,7 +6,9 @@ use binpulse::change::{GtidSet, Position};
 use binpulse::mysql::Session;
 use binpulse::source::preflight::collect;
 use binpulse::source::resume::{Wanted, resolve};
-use binpulse::source::{Error, FileReader, Halt, Liveness, Recovery, Refusal, Replica, Start};
+use binpulse::source::{
+    Error, FileReader, Halt, Liveness, Recovery, Replica, ServerErrorKind, Start,
+};
 
 use super::server::{Server, gtid_options};
 use super::{
@@ -206,7 +208,7 @@ async fn replicas_are_listed_and_a_second_one_of_the_same_stream_fences_the_firs
     let mut second = open(&config, &start).await;
     drain(&mut second).await;
     let error = end(&mut first).await.expect("thrown out");
-    assert!(matches!(error, Error::Refused { refusal: Refusal::Fenced, .. }), "{error}");
+    assert!(matches!(error, Error::Refused { refusal: ServerErrorKind::Fenced, .. }), "{error}");
     assert_eq!(error.recovery(), Recovery::Halt(Halt::Fenced));
 
     // Another stream gets along with it

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Evaluator;
-use crate::freshness::verdict::clock_offset::Offset;
+use crate::freshness::clock_offset::Offset;
 use crate::freshness::verdict::{Condition, State, Verdict};
 
 impl Evaluator {

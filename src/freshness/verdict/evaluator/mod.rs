@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::change::Uuid;
-use crate::freshness::verdict::accounting::Accounting;
-use crate::freshness::verdict::clock_offset::ClockOffset;
+use crate::freshness::clock_offset::ClockOffset;
+use crate::freshness::verdict::certificate::Accounting;
 use crate::freshness::verdict::evidence::{
     CanaryEvidence, CheckpointEvidence, HeartbeatEvidence, HistoryEvidence, IdentityEvidence,
     LagEvidence, Sets, SinkEvidence, SqlEvidence, StreamEvidence, WriteEvidence,
 };
 use crate::freshness::verdict::obligation::Obligations;
 use crate::freshness::verdict::pause::{Pause, PauseWatch};
-use crate::freshness::verdict::plan::{DueProbe, ProbeSchedule, Suspicion};
+use crate::freshness::verdict::probe_schedule::{DueProbe, ProbeSchedule, Suspicion};
 use crate::freshness::verdict::verdict::Hysteresis;
 use crate::freshness::verdict::{Conditions, Hop, Parameters, State, Topology, Verdict, words};
 use crate::freshness::{Executed, Observation, StatePoll};

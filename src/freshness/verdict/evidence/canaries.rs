@@ -14,7 +14,7 @@ use crate::telemetry::few;
 const MISSES: u32 = 2;
 
 #[derive(Debug)]
-struct Account {
+struct ConsumerEvidence {
     /// The consumer's name; of a path `consumer/path`.
     name: Arc<str>,
     consumer: Arc<str>,
@@ -41,7 +41,7 @@ struct Queue {
 
 #[derive(Debug, Default)]
 pub(in super::super) struct CanaryEvidence {
-    accounts: Vec<Account>,
+    accounts: Vec<ConsumerEvidence>,
     /// Why no canary can be written, while that is so.
     unwritten: Option<(SqlFailure, String)>,
     /// Echoes since start, for the exit rules.
@@ -50,16 +50,17 @@ pub(in super::super) struct CanaryEvidence {
 
 impl CanaryEvidence {
     pub(in super::super) fn new(parameters: &Parameters) -> Self {
-        let account = |name: &Arc<str>, consumer: &Arc<str>, path: Option<&Arc<str>>| Account {
-            name: Arc::clone(name),
-            consumer: Arc::clone(consumer),
-            path: path.cloned(),
-            misses: 0,
-            last_echo: None,
-            last_owed: None,
-            maintenance_until: None,
-            queue: Queue::default(),
-        };
+        let account =
+            |name: &Arc<str>, consumer: &Arc<str>, path: Option<&Arc<str>>| ConsumerEvidence {
+                name: Arc::clone(name),
+                consumer: Arc::clone(consumer),
+                path: path.cloned(),
+                misses: 0,
+                last_echo: None,
+                last_owed: None,
+                maintenance_until: None,
+                queue: Queue::default(),
+            };
         let built_in = parameters.consumers.iter().map(|name| account(name, name, None));
         let of_paths = parameters.path_accounts.iter();
         let of_paths = of_paths.map(|it| account(&it.name, &it.consumer, Some(&it.path)));
@@ -148,9 +149,9 @@ impl CanaryEvidence {
     }
 
     fn accounts_of<'a>(
-        accounts: &'a mut [Account],
+        accounts: &'a mut [ConsumerEvidence],
         consumer: &'a str,
-    ) -> impl Iterator<Item = (usize, &'a mut Account)> {
+    ) -> impl Iterator<Item = (usize, &'a mut ConsumerEvidence)> {
         accounts.iter_mut().enumerate().filter(move |(_, account)| *account.consumer == *consumer)
     }
 
@@ -200,7 +201,11 @@ impl CanaryEvidence {
         (!names.is_empty()).then_some(Reason::EchoUnreadable(names))
     }
 
-    fn unreadable(&self, now: Instant, parameters: &Parameters) -> impl Iterator<Item = &Account> {
+    fn unreadable(
+        &self,
+        now: Instant,
+        parameters: &Parameters,
+    ) -> impl Iterator<Item = &ConsumerEvidence> {
         let evaluated = self.accounts.iter().filter(move |account| !account.in_maintenance(now));
         evaluated.filter(move |account| account.queue.is_unreadable(now, parameters))
     }
@@ -297,7 +302,7 @@ impl Queue {
     }
 }
 
-impl Account {
+impl ConsumerEvidence {
     /// What is wrong with its queue.
     fn complaint(&self, now: Instant) -> String {
         let Some((since, times, message)) = &self.queue.failing else { return String::new() };

@@ -6,7 +6,7 @@ use super::seconds;
 use crate::freshness::SinkSample;
 use crate::freshness::verdict::obligation::{Obligation, Obligations};
 use crate::freshness::verdict::{Condition, Conditions, Parameters, Reason, Status};
-use crate::sink::Class;
+use crate::sink::FailureClass;
 
 /// Refusals in a row after which one that time does not fix is believed.
 const REFUSALS: u32 = 3;
@@ -15,7 +15,7 @@ const REFUSALS: u32 = 3;
 pub(in super::super) struct SinkEvidence {
     sample: Option<(Instant, SinkSample)>,
     /// The last failure of a stall, kept for its reason until the sink is well.
-    failure: Option<Class>,
+    failure: Option<FailureClass>,
 }
 
 impl SinkEvidence {
@@ -58,14 +58,14 @@ impl SinkEvidence {
 
     pub(in super::super) fn reason(&self) -> Reason {
         match self.failure {
-            Some(Class::Throttled) => Reason::Throttled,
-            Some(Class::ServerError | Class::Unknown) => Reason::ServerError,
-            Some(Class::Denied | Class::Credentials) => Reason::Denied,
-            Some(Class::NotFound) => Reason::NotFound,
-            Some(Class::Refused) => Reason::MessageRefused,
-            Some(Class::TooLarge) => Reason::TooLarge,
+            Some(FailureClass::Throttled) => Reason::Throttled,
+            Some(FailureClass::ServerError | FailureClass::Unknown) => Reason::ServerError,
+            Some(FailureClass::Denied | FailureClass::Credentials) => Reason::Denied,
+            Some(FailureClass::NotFound) => Reason::NotFound,
+            Some(FailureClass::Refused) => Reason::MessageRefused,
+            Some(FailureClass::TooLarge) => Reason::TooLarge,
             // Nothing failed and nothing was answered.
-            Some(Class::Timeout | Class::Unreachable) | None => Reason::Timeout,
+            Some(FailureClass::Timeout | FailureClass::Unreachable) | None => Reason::Timeout,
         }
     }
 
@@ -115,8 +115,10 @@ impl SinkEvidence {
 }
 
 fn refused(sample: &SinkSample) -> bool {
-    let lasting =
-        matches!(sample.failure, Some(Class::Denied | Class::Credentials | Class::NotFound));
+    let lasting = matches!(
+        sample.failure,
+        Some(FailureClass::Denied | FailureClass::Credentials | FailureClass::NotFound)
+    );
     lasting && sample.failures_in_a_row >= REFUSALS
 }
 
@@ -128,9 +130,9 @@ mod tests {
     fn a_message_that_is_refused_for_what_it_is_is_not_told_as_too_large() {
         let told =
             |class| SinkEvidence { failure: Some(class), ..SinkEvidence::default() }.reason();
-        assert_eq!(told(Class::Refused), Reason::MessageRefused);
-        assert_eq!(told(Class::TooLarge), Reason::TooLarge);
-        assert_eq!(told(Class::Unknown), Reason::ServerError);
-        assert_eq!(told(Class::Credentials), Reason::Denied);
+        assert_eq!(told(FailureClass::Refused), Reason::MessageRefused);
+        assert_eq!(told(FailureClass::TooLarge), Reason::TooLarge);
+        assert_eq!(told(FailureClass::Unknown), Reason::ServerError);
+        assert_eq!(told(FailureClass::Credentials), Reason::Denied);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{FAILURE_WINDOW, SqlEvidence, seconds};
 use crate::freshness::verdict::obligation::{Obligation, Obligations};
-use crate::freshness::verdict::plan::BURST_SPACING;
+use crate::freshness::verdict::probe_schedule::BURST_SPACING;
 use crate::freshness::verdict::{Condition, Conditions, Parameters, Reason, Status};
 use crate::freshness::{SqlFailure, StreamFailure, StreamSample};
 

@@ -522,7 +522,7 @@ fn a_report_of_the_sink_is_believed_for_its_grace_and_a_message_owed_until_its_d
             oldest_unacknowledged: oldest,
             acknowledged: 1,
             last_acknowledged: Some(start),
-            failure: (failures_in_a_row > 0).then_some(crate::sink::Class::Denied),
+            failure: (failures_in_a_row > 0).then_some(crate::sink::FailureClass::Denied),
             failures_in_a_row,
             last_user_row: None,
         };

@@ -3,7 +3,7 @@
 use super::world::{Faults, LOADS, Load, OTHER, Sns, World};
 use crate::freshness::verdict::{Hop, State};
 use crate::freshness::{SqlFailure, StreamFailure};
-use crate::sink::Class;
+use crate::sink::FailureClass;
 
 /// A fault, and what must be said of it.
 pub(super) struct Case {
@@ -109,13 +109,13 @@ pub(super) const CASES: &[Case] = &[
         state: State::WrongSource, reason: None, hop: Hop::Source, within: 21.0 },
     Case { name: "heartbeat schema hidden by binlog-ignore-db", cuts: false, faults: || Faults { hidden: true, ..Faults::default() },
         state: State::HeartbeatLost, reason: None, hop: Hop::Stream, within: 16.0 },
-    Case { name: "SNS answers 500", cuts: false, faults: || sink(Sns::Fails(Class::ServerError)),
+    Case { name: "SNS answers 500", cuts: false, faults: || sink(Sns::Fails(FailureClass::ServerError)),
         state: State::SinkStalled, reason: Some("server_error"), hop: Hop::Publish, within: 21.0 },
     Case { name: "SNS accepts, then hangs", cuts: false, faults: || sink(Sns::Hangs),
         state: State::SinkStalled, reason: Some("timeout"), hop: Hop::Publish, within: 21.0 },
-    Case { name: "SNS denies", cuts: false, faults: || sink(Sns::Fails(Class::Denied)),
+    Case { name: "SNS denies", cuts: false, faults: || sink(Sns::Fails(FailureClass::Denied)),
         state: State::SinkStalled, reason: Some("denied"), hop: Hop::Publish, within: 21.0 },
-    Case { name: "topic deleted", cuts: false, faults: || sink(Sns::Fails(Class::NotFound)),
+    Case { name: "topic deleted", cuts: false, faults: || sink(Sns::Fails(FailureClass::NotFound)),
         state: State::SinkStalled, reason: Some("not_found"), hop: Hop::Publish, within: 21.0 },
     Case { name: "SNS acknowledges and drops", cuts: false, faults: || Faults { lost: vec!["orders", "search"], ..Faults::default() },
         state: State::CanaryLost, reason: Some("orders,search"), hop: Hop::Delivery, within: 36.0 },

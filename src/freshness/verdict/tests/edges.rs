@@ -7,13 +7,13 @@ use super::world::{Faults, LOADS, Load, OTHER, SERVER, Sns, World};
 use crate::change::{Gtid, GtidSet, Position, Tag, TransactionId};
 use crate::freshness::Periods;
 use crate::freshness::verdict::Evaluator;
-use crate::freshness::verdict::accounting::{Class as Kind, Recorder};
+use crate::freshness::verdict::certificate::{CountedAs as Kind, Recorder};
 use crate::freshness::verdict::{Condition, Grade, Parameters, Reason, State, Status, Topology};
 use crate::freshness::{
     CanaryStep, ClockSample, Facts, Observation, Phase, SinkSample, SqlFailure, StatePoll,
     StreamFailure,
 };
-use crate::sink::Class;
+use crate::sink::FailureClass;
 
 #[test]
 fn a_quiet_database_is_proven_quiet_within_two_heartbeats_of_the_start() {
@@ -240,7 +240,7 @@ fn a_dead_sink_on_a_busy_database_is_never_called_a_silent_stream() {
     let mut world = World::new(Load::Busy);
     world.run(100.0);
     world.fault_at = Some(world.now);
-    world.faults.sns = Sns::Fails(Class::ServerError);
+    world.faults.sns = Sns::Fails(FailureClass::ServerError);
     // Back-pressure: the reader no longer waits for bytes, and none are taken.
     world.faults.silent = true;
     world.run(3.0);

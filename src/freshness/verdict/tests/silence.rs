@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::world::{Faults, LOADS, Load, Sns, World};
 use crate::freshness::verdict::{Grade, Parameters, Reason, State, Status};
 use crate::freshness::{Observation, SqlFailure, StreamFailure};
-use crate::sink::Class;
+use crate::sink::FailureClass;
 
 fn healthy(load: Load) -> State {
     if load == Load::Busy { State::Live } else { State::Quiet }
@@ -125,7 +125,7 @@ fn slow_commits_and_single_failures_change_nothing() {
         world.faults.writes = None;
     });
     undisturbed("single 503s", |world| {
-        world.faults.sns = Sns::Fails(Class::ServerError);
+        world.faults.sns = Sns::Fails(FailureClass::ServerError);
         world.run(2.0);
         world.faults.sns = Sns::Well;
     });

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::world::{Faults, LOADS, Load, OTHER, Sns, World};
 use crate::freshness::{SqlFailure, StreamFailure};
-use crate::sink::Class;
+use crate::sink::FailureClass;
 
 /// What keeps rows from where they belong, and the longest time in seconds for which it may look
 /// healthy: what the catalogue allows.
@@ -78,7 +78,7 @@ impl Trouble {
                 faults.writer_server = OTHER;
                 faults.hidden = true;
             }
-            Self::SnsFails => faults.sns = Sns::Fails(Class::ServerError),
+            Self::SnsFails => faults.sns = Sns::Fails(FailureClass::ServerError),
             Self::CanariesLost => faults.lost = vec!["orders", "search"],
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Error, Step};
 use crate::mysql::{self, HostPort};
-use crate::source::Refusal;
+use crate::source::ServerErrorKind;
 
 /// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,28 @@ impl Halt {
     }
 }
 
+/// Names of failures that are no server's word.
+const OWN_NAMES: [&str; 18] = [
+    "resolve",
+    "connect",
+    "timed_out",
+    "silent",
+    "closed",
+    "broken",
+    "tls_handshake",
+    "tls_unavailable",
+    "tls_files",
+    "key_not_allowed",
+    "public_key",
+    "protocol",
+    "damaged_event",
+    "start_misfit",
+    "other_server",
+    "too_old",
+    "no_host",
+    "host_unknown",
+];
+
 impl Error {
     /// See [`Halt::needs_operator`].
     pub fn needs_operator(&self) -> bool {
@@ -116,6 +138,11 @@ impl Error {
         }
     }
 
+    /// All that [`Self::name`] returns.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        OWN_NAMES.into_iter().chain(ServerErrorKind::ALL.map(ServerErrorKind::as_str))
+    }
+
     /// Its name in logs and metrics, of a small and fixed set.
     pub fn name(&self) -> &'static str {
         match self {
@@ -135,7 +162,9 @@ impl Error {
             Self::Protocol { .. } => "protocol",
             Self::Damaged(_) => "damaged_event",
             Self::Sql(error) => match error {
-                mysql::Error::Server { code, message, .. } => Refusal::of(*code, message).as_str(),
+                mysql::Error::Server { code, message, .. } => {
+                    ServerErrorKind::of(*code, message).as_str()
+                }
                 mysql::Error::TimedOut { .. } => "timed_out",
                 mysql::Error::Connection { .. } | mysql::Error::Abandoned => "connect",
                 mysql::Error::TlsHandshake { .. } => "tls_handshake",
@@ -148,10 +177,10 @@ impl Error {
                 | mysql::Error::Unexpected { .. } => "protocol",
             },
             Self::StartMisfit { .. } => "start_misfit",
-            Self::ModeChanged { .. } => Refusal::GtidModeOff.as_str(),
+            Self::ModeChanged { .. } => ServerErrorKind::GtidModeOff.as_str(),
             Self::OtherServer { .. } => "other_server",
-            Self::Purged { .. } => Refusal::Purged.as_str(),
-            Self::Diverged { .. } | Self::PutBack { .. } => Refusal::ReplicaAhead.as_str(),
+            Self::Purged { .. } => ServerErrorKind::Purged.as_str(),
+            Self::Diverged { .. } | Self::PutBack { .. } => ServerErrorKind::ReplicaAhead.as_str(),
             Self::TooOld { .. } => "too_old",
             Self::NoHost { .. } => "no_host",
             Self::HostUnknown { .. } => "host_unknown",
@@ -171,7 +200,7 @@ impl Error {
             Self::TlsHandshake { source, .. } => tls_remedy(&source.to_string()),
             Self::TlsUnavailable { .. } => "enable TLS on the server, or set the TLS mode to off",
             Self::TlsFiles(_) => "check the named file",
-            Self::LoginMethod { .. } => Refusal::LoginMethod.remedy(),
+            Self::LoginMethod { .. } => ServerErrorKind::LoginMethod.remedy(),
             Self::KeyNotAllowed { .. } => KEY_REMEDY,
             Self::PublicKey { .. } => PUBLIC_KEY_REMEDY,
             Self::Refused { refusal, .. } => refusal.remedy(),
@@ -181,10 +210,12 @@ impl Error {
                  file is damaged, start from a position after it"
             }
             Self::Sql(error) => match error {
-                mysql::Error::Server { code, message, .. } => Refusal::of(*code, message).remedy(),
+                mysql::Error::Server { code, message, .. } => {
+                    ServerErrorKind::of(*code, message).remedy()
+                }
                 mysql::Error::Tls(_) => "check the named file",
                 mysql::Error::TlsHandshake { reason, .. } => tls_remedy(reason),
-                mysql::Error::LoginMethod { .. } => Refusal::LoginMethod.remedy(),
+                mysql::Error::LoginMethod { .. } => ServerErrorKind::LoginMethod.remedy(),
                 mysql::Error::KeyNotAllowed { .. } => KEY_REMEDY,
                 mysql::Error::PublicKey { .. } => PUBLIC_KEY_REMEDY,
                 mysql::Error::Protocol { .. } => PROTOCOL_REMEDY,
@@ -197,12 +228,12 @@ impl Error {
                 | mysql::Error::Unexpected { .. } => "check whether the server can be reached",
             },
             Self::StartMisfit { .. } => "start from a position of the kind that the server has",
-            Self::ModeChanged { .. } => Refusal::GtidModeOff.remedy(),
+            Self::ModeChanged { .. } => ServerErrorKind::GtidModeOff.remedy(),
             Self::OtherServer { .. } => {
                 "point to the server of the checkpoint, or use GTIDs, or begin a new epoch"
             }
-            Self::Purged { .. } => Refusal::Purged.remedy(),
-            Self::Diverged { .. } => Refusal::ReplicaAhead.remedy(),
+            Self::Purged { .. } => ServerErrorKind::Purged.remedy(),
+            Self::Diverged { .. } => ServerErrorKind::ReplicaAhead.remedy(),
             Self::PutBack { .. } => {
                 "point to the server that has it, or tell the consumers and begin a new epoch; if \
                  only the heartbeat table was changed, restore the named number in it"
@@ -254,40 +285,40 @@ fn after_interruption(step: Step) -> Recovery {
     }
 }
 
-fn after_refusal(refusal: Refusal, step: Step) -> Recovery {
+fn after_refusal(refusal: ServerErrorKind, step: Step) -> Recovery {
     match refusal {
-        Refusal::Purged | Refusal::FileUnknown | Refusal::OffsetImpossible => {
-            Recovery::Halt(Halt::PositionLost)
-        }
-        Refusal::ReplicaAhead => Recovery::Halt(Halt::Diverged),
-        Refusal::Fenced => Recovery::Halt(Halt::Fenced),
-        Refusal::BinlogTruncated | Refusal::BinlogCorrupt | Refusal::EventTooLarge => {
-            Recovery::Halt(Halt::Corrupt)
-        }
-        Refusal::BinlogUnreadable => Recovery::RetryThenHalt(Halt::Corrupt),
+        ServerErrorKind::Purged
+        | ServerErrorKind::FileUnknown
+        | ServerErrorKind::OffsetImpossible => Recovery::Halt(Halt::PositionLost),
+        ServerErrorKind::ReplicaAhead => Recovery::Halt(Halt::Diverged),
+        ServerErrorKind::Fenced => Recovery::Halt(Halt::Fenced),
+        ServerErrorKind::BinlogTruncated
+        | ServerErrorKind::BinlogCorrupt
+        | ServerErrorKind::EventTooLarge => Recovery::Halt(Halt::Corrupt),
+        ServerErrorKind::BinlogUnreadable => Recovery::RetryThenHalt(Halt::Corrupt),
         // The mode may have been changed since it was asked for: the next dial asks again.
-        Refusal::GtidModeOff | Refusal::AnonymousTransaction | Refusal::GtidTransaction => {
-            Recovery::RetryThenHalt(Halt::GtidMode)
-        }
-        Refusal::BinlogOff | Refusal::ServerIdUnset | Refusal::ChecksumNotAgreed => {
-            Recovery::Halt(Halt::Misconfigured)
-        }
-        Refusal::AccessDenied
-        | Refusal::PrivilegeMissing
-        | Refusal::AccountLocked
-        | Refusal::PasswordExpired
-        | Refusal::TlsDemanded
-        | Refusal::LoginMethod
-        | Refusal::HostNotAllowed => Recovery::Halt(Halt::Denied),
-        Refusal::HostBlocked
-        | Refusal::TooManyConnections
-        | Refusal::Offline
-        | Refusal::ShuttingDown => Recovery::NextHost,
-        Refusal::Killed | Refusal::SenderFailed => Recovery::Retry,
-        Refusal::DumpFailed => Recovery::RetryThenHalt(Halt::SourceRefused),
+        ServerErrorKind::GtidModeOff
+        | ServerErrorKind::AnonymousTransaction
+        | ServerErrorKind::GtidTransaction => Recovery::RetryThenHalt(Halt::GtidMode),
+        ServerErrorKind::BinlogOff
+        | ServerErrorKind::ServerIdUnset
+        | ServerErrorKind::ChecksumNotAgreed => Recovery::Halt(Halt::Misconfigured),
+        ServerErrorKind::AccessDenied
+        | ServerErrorKind::PrivilegeMissing
+        | ServerErrorKind::AccountLocked
+        | ServerErrorKind::PasswordExpired
+        | ServerErrorKind::TlsDemanded
+        | ServerErrorKind::LoginMethod
+        | ServerErrorKind::HostNotAllowed => Recovery::Halt(Halt::Denied),
+        ServerErrorKind::HostBlocked
+        | ServerErrorKind::TooManyConnections
+        | ServerErrorKind::Offline
+        | ServerErrorKind::ShuttingDown => Recovery::NextHost,
+        ServerErrorKind::Killed | ServerErrorKind::SenderFailed => Recovery::Retry,
+        ServerErrorKind::DumpFailed => Recovery::RetryThenHalt(Halt::SourceRefused),
         // Whoever stands between may refuse a connection for as long as it likes; a dump is refused
         // by the server itself.
-        Refusal::Other => match step {
+        ServerErrorKind::Other => match step {
             Step::FirstEvent | Step::Stream => Recovery::RetryThenHalt(Halt::SourceRefused),
             Step::Connect
             | Step::Greeting
@@ -302,7 +333,7 @@ fn after_refusal(refusal: Refusal, step: Step) -> Recovery {
 fn after_sql(error: &mysql::Error) -> Recovery {
     match error {
         mysql::Error::Server { code, message, .. } => {
-            after_refusal(Refusal::of(*code, message), Step::SetUp)
+            after_refusal(ServerErrorKind::of(*code, message), Step::SetUp)
         }
         mysql::Error::TimedOut { .. }
         | mysql::Error::Connection { .. }

@@ -5,7 +5,7 @@ use super::{Error, Halt, Recovery, Step};
 use crate::binlog::EventError;
 use crate::change::Position;
 use crate::mysql::{self, HostPort, TlsError};
-use crate::source::Refusal;
+use crate::source::ServerErrorKind;
 
 const STEPS: [Step; 8] = [
     Step::Connect,
@@ -61,7 +61,7 @@ fn table() -> Vec<(Error, Recovery)> {
         (Error::StartMisfit { found: String::new(), start: "a set" }, halt(Halt::Misconfigured)),
         (Error::ModeChanged { found: String::new() }, Retry),
         (Error::HostUnknown { index: 3 }, halt(Halt::Misconfigured)),
-        (refused(Refusal::Purged, Step::FirstEvent), halt(Halt::PositionLost)),
+        (refused(ServerErrorKind::Purged, Step::FirstEvent), halt(Halt::PositionLost)),
         (server(1236, "purged"), halt(Halt::PositionLost)),
         (server(1045, "Access denied"), halt(Halt::Denied)),
         (server(1040, "Too many connections"), NextHost),
@@ -101,7 +101,21 @@ fn table() -> Vec<(Error, Recovery)> {
     ]
 }
 
-fn refused(refusal: Refusal, step: Step) -> Error {
+/// A name that is missing would be counted as `other` in the metrics.
+#[test]
+fn every_name_is_listed_once() {
+    let kinds = ServerErrorKind::ALL;
+    assert!(kinds.iter().enumerate().all(|(index, kind)| *kind as usize == index));
+    assert_eq!(kinds.len(), ServerErrorKind::Other as usize + 1, "the last one is `Other`");
+    let names: Vec<_> = Error::names().collect();
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len(), "{names:?}");
+    for (error, _) in table() {
+        assert!(names.contains(&error.name()), "{} is not listed", error.name());
+    }
+}
+
+fn refused(refusal: ServerErrorKind, step: Step) -> Error {
     Error::Refused { step, refusal, code: 1236, message: "words".to_owned() }
 }
 
@@ -153,36 +167,36 @@ fn every_variant_is_in_the_table() {
 }
 
 /// What follows from each refusal of a dump.
-const REFUSALS: &[(Refusal, Recovery)] = &[
-    (Refusal::Purged, Recovery::Halt(Halt::PositionLost)),
-    (Refusal::FileUnknown, Recovery::Halt(Halt::PositionLost)),
-    (Refusal::OffsetImpossible, Recovery::Halt(Halt::PositionLost)),
-    (Refusal::ReplicaAhead, Recovery::Halt(Halt::Diverged)),
-    (Refusal::Fenced, Recovery::Halt(Halt::Fenced)),
-    (Refusal::BinlogTruncated, Recovery::Halt(Halt::Corrupt)),
-    (Refusal::BinlogCorrupt, Recovery::Halt(Halt::Corrupt)),
-    (Refusal::EventTooLarge, Recovery::Halt(Halt::Corrupt)),
-    (Refusal::BinlogUnreadable, Recovery::RetryThenHalt(Halt::Corrupt)),
-    (Refusal::GtidModeOff, Recovery::RetryThenHalt(Halt::GtidMode)),
-    (Refusal::AnonymousTransaction, Recovery::RetryThenHalt(Halt::GtidMode)),
-    (Refusal::GtidTransaction, Recovery::RetryThenHalt(Halt::GtidMode)),
-    (Refusal::BinlogOff, Recovery::Halt(Halt::Misconfigured)),
-    (Refusal::ServerIdUnset, Recovery::Halt(Halt::Misconfigured)),
-    (Refusal::ChecksumNotAgreed, Recovery::Halt(Halt::Misconfigured)),
-    (Refusal::SenderFailed, Recovery::Retry),
-    (Refusal::DumpFailed, Recovery::RetryThenHalt(Halt::SourceRefused)),
-    (Refusal::AccessDenied, Recovery::Halt(Halt::Denied)),
-    (Refusal::PrivilegeMissing, Recovery::Halt(Halt::Denied)),
-    (Refusal::AccountLocked, Recovery::Halt(Halt::Denied)),
-    (Refusal::PasswordExpired, Recovery::Halt(Halt::Denied)),
-    (Refusal::TlsDemanded, Recovery::Halt(Halt::Denied)),
-    (Refusal::LoginMethod, Recovery::Halt(Halt::Denied)),
-    (Refusal::HostNotAllowed, Recovery::Halt(Halt::Denied)),
-    (Refusal::HostBlocked, Recovery::NextHost),
-    (Refusal::TooManyConnections, Recovery::NextHost),
-    (Refusal::Offline, Recovery::NextHost),
-    (Refusal::ShuttingDown, Recovery::NextHost),
-    (Refusal::Killed, Recovery::Retry),
+const REFUSALS: &[(ServerErrorKind, Recovery)] = &[
+    (ServerErrorKind::Purged, Recovery::Halt(Halt::PositionLost)),
+    (ServerErrorKind::FileUnknown, Recovery::Halt(Halt::PositionLost)),
+    (ServerErrorKind::OffsetImpossible, Recovery::Halt(Halt::PositionLost)),
+    (ServerErrorKind::ReplicaAhead, Recovery::Halt(Halt::Diverged)),
+    (ServerErrorKind::Fenced, Recovery::Halt(Halt::Fenced)),
+    (ServerErrorKind::BinlogTruncated, Recovery::Halt(Halt::Corrupt)),
+    (ServerErrorKind::BinlogCorrupt, Recovery::Halt(Halt::Corrupt)),
+    (ServerErrorKind::EventTooLarge, Recovery::Halt(Halt::Corrupt)),
+    (ServerErrorKind::BinlogUnreadable, Recovery::RetryThenHalt(Halt::Corrupt)),
+    (ServerErrorKind::GtidModeOff, Recovery::RetryThenHalt(Halt::GtidMode)),
+    (ServerErrorKind::AnonymousTransaction, Recovery::RetryThenHalt(Halt::GtidMode)),
+    (ServerErrorKind::GtidTransaction, Recovery::RetryThenHalt(Halt::GtidMode)),
+    (ServerErrorKind::BinlogOff, Recovery::Halt(Halt::Misconfigured)),
+    (ServerErrorKind::ServerIdUnset, Recovery::Halt(Halt::Misconfigured)),
+    (ServerErrorKind::ChecksumNotAgreed, Recovery::Halt(Halt::Misconfigured)),
+    (ServerErrorKind::SenderFailed, Recovery::Retry),
+    (ServerErrorKind::DumpFailed, Recovery::RetryThenHalt(Halt::SourceRefused)),
+    (ServerErrorKind::AccessDenied, Recovery::Halt(Halt::Denied)),
+    (ServerErrorKind::PrivilegeMissing, Recovery::Halt(Halt::Denied)),
+    (ServerErrorKind::AccountLocked, Recovery::Halt(Halt::Denied)),
+    (ServerErrorKind::PasswordExpired, Recovery::Halt(Halt::Denied)),
+    (ServerErrorKind::TlsDemanded, Recovery::Halt(Halt::Denied)),
+    (ServerErrorKind::LoginMethod, Recovery::Halt(Halt::Denied)),
+    (ServerErrorKind::HostNotAllowed, Recovery::Halt(Halt::Denied)),
+    (ServerErrorKind::HostBlocked, Recovery::NextHost),
+    (ServerErrorKind::TooManyConnections, Recovery::NextHost),
+    (ServerErrorKind::Offline, Recovery::NextHost),
+    (ServerErrorKind::ShuttingDown, Recovery::NextHost),
+    (ServerErrorKind::Killed, Recovery::Retry),
 ];
 
 #[test]
@@ -198,7 +212,7 @@ fn every_refusal_has_its_decision_at_each_step() {
         let is_dump = matches!(step, Step::FirstEvent | Step::Stream);
         let unknown =
             if is_dump { Recovery::RetryThenHalt(Halt::SourceRefused) } else { Recovery::Retry };
-        assert_eq!(refused(Refusal::Other, step).recovery(), unknown, "{step}");
+        assert_eq!(refused(ServerErrorKind::Other, step).recovery(), unknown, "{step}");
     }
 }
 
@@ -232,8 +246,8 @@ fn somebody_must_choose_where_the_position_or_the_log_is_in_question() {
     ] {
         assert_eq!(halt.needs_operator(), expected, "{halt:?}");
     }
-    assert!(refused(Refusal::AnonymousTransaction, Step::Stream).needs_operator());
-    assert!(!refused(Refusal::SenderFailed, Step::Stream).needs_operator());
+    assert!(refused(ServerErrorKind::AnonymousTransaction, Step::Stream).needs_operator());
+    assert!(!refused(ServerErrorKind::SenderFailed, Step::Stream).needs_operator());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::change::Uuid;
 use crate::freshness::{SqlFailure, StreamFailure};
-use crate::sink::Class;
+use crate::sink::FailureClass;
 
 pub(in super::super) const STEP: Duration = Duration::from_millis(250);
 pub(in super::super) const SERVER: Uuid = Uuid([1; 16]);
@@ -24,7 +24,7 @@ pub(in super::super) const LOADS: [Load; 3] = [Load::Quiet, Load::Busy, Load::Fi
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Sns {
     Well,
-    Fails(Class),
+    Fails(FailureClass),
     Hangs,
 }
 

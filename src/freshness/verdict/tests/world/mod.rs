@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(super) use faults::{Faults, LOADS, Load, OTHER, SERVER, STEP, Sns};
 
 use crate::change::{Gtid, GtidSet};
-use crate::freshness::verdict::accounting::{Class, Recorder};
+use crate::freshness::verdict::certificate::{CountedAs, Recorder};
 use crate::freshness::verdict::{Evaluator, Parameters, Reason, State};
 use crate::freshness::{Clocks, LagSample, Observation, Probe, SinkSample, StreamSample};
 
@@ -64,7 +64,7 @@ pub(super) struct World {
     pub(super) fault_at: Option<Instant>,
     next_tick: Instant,
     /// Committed while no stream could bring it.
-    backlog: Vec<(Gtid, Class)>,
+    backlog: Vec<(Gtid, CountedAs)>,
     pub(super) look_count: u64,
     /// We stop: only ticks and the sink are told of.
     pub(super) stopping: bool,

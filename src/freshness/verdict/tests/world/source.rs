@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Load, SERVER, STEP, Sns, World};
 use crate::change::{Gtid, GtidSet, Position, Tag, TransactionId};
-use crate::freshness::verdict::accounting::Class;
+use crate::freshness::verdict::certificate::CountedAs;
 use crate::freshness::{
     Connection, Executed, Facts, Observation, Probe, SqlFailure, StatePoll, StreamFailure, Upstream,
 };
@@ -149,29 +149,29 @@ impl World {
         self.last_receive = Some(self.now);
     }
 
-    fn commit(&mut self, class: Class) {
+    fn commit(&mut self, class: CountedAs) {
         self.sequence += 1;
         let gtid = Gtid { source: SERVER, tag: Tag::default(), sequence: self.sequence };
         self.executed.insert(gtid);
-        let user = matches!(class, Class::User | Class::Filtered);
+        let user = matches!(class, CountedAs::User | CountedAs::Filtered);
         if user && self.drop_transactions > 0 {
             self.drop_transactions -= 1;
             return;
         }
-        let hidden = self.faults.hidden && matches!(class, Class::Heartbeat(_));
-        let class = if hidden { Class::Filtered } else { class };
+        let hidden = self.faults.hidden && matches!(class, CountedAs::Heartbeat(_));
+        let class = if hidden { CountedAs::Filtered } else { class };
         if !self.connected || self.faults.silent {
             self.backlog.push((gtid, class));
             return;
         }
         self.receive(300);
         self.deliver(gtid, class);
-        if class == Class::User && self.faults.sns == Sns::Well {
+        if class == CountedAs::User && self.faults.sns == Sns::Well {
             self.last_user_row = Some(self.now);
         }
     }
 
-    fn deliver(&mut self, gtid: Gtid, class: Class) {
+    fn deliver(&mut self, gtid: Gtid, class: CountedAs) {
         let (start, end) = (Position::default(), Position::default());
         if let Some(span) =
             self.recorder.transaction(TransactionId::Gtid(gtid), &start, &end, class)
@@ -186,10 +186,10 @@ impl World {
             _ if down => {}
             Load::Quiet => {}
             Load::Busy => {
-                self.commit(Class::User);
+                self.commit(CountedAs::User);
                 self.publish();
             }
-            Load::FilteredOnly => self.commit(Class::Filtered),
+            Load::FilteredOnly => self.commit(CountedAs::Filtered),
         }
     }
 
@@ -223,7 +223,7 @@ impl World {
             let seen = self.faults.writes.is_some_and(|(.., seen)| seen && !self.failed_once);
             self.logged = seen;
             if seen {
-                self.commit(Class::Heartbeat(self.heartbeat));
+                self.commit(CountedAs::Heartbeat(self.heartbeat));
             }
         }
     }
@@ -240,7 +240,7 @@ impl World {
         let seen = self.faults.writes.is_some_and(|(.., seen)| seen);
         if seen && !self.failed_once && !std::mem::replace(&mut self.logged, true) {
             // It was under way when the fault began.
-            self.commit(Class::Heartbeat(number));
+            self.commit(CountedAs::Heartbeat(number));
         }
         match failure {
             Some(failure) => {
@@ -262,7 +262,7 @@ impl World {
             None => {
                 self.failed_once = false;
                 self.write_sent = None;
-                self.commit(Class::Heartbeat(number));
+                self.commit(CountedAs::Heartbeat(number));
                 self.tell(Observation::HeartbeatCommitted { number });
                 let facts = Facts {
                     server_uuid: self.faults.writer_server.to_string(),
@@ -287,7 +287,7 @@ impl World {
             self.next_canary = self.now + self.parameters.periods.canary_interval;
             self.canary += 1;
             let number = self.canary;
-            self.commit(Class::Canary);
+            self.commit(CountedAs::Canary);
             self.publish();
             if self.faults.sns == Sns::Well {
                 self.tell(Observation::CanaryOwed { path: None, number });

@@ -1,4 +1,5 @@
-//! The accounting: every transaction between two heartbeats, accounted for.
+//! The quiet certificate: every transaction between two heartbeats, accounted for. What the source had
+//! executed is compared with what the stream received by [`Accounting::arrived`].
 //!
 //! # With GTIDs: why the comparison is exact
 //!
@@ -51,7 +52,7 @@ pub use recorder::Recorder;
 /// What a transaction was, as far as we are concerned. One with a user's row that is published is
 /// the user's, whatever else is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum CountedAs {
     /// At least one row that is published.
     User,
     /// Nothing that is published: filtered tables, or no rows at all.
@@ -79,12 +80,12 @@ pub struct Counts {
 
 impl Counts {
     /// Counts one more.
-    pub fn add(&mut self, class: Class) {
+    pub fn add(&mut self, class: CountedAs) {
         match class {
-            Class::User => self.user += 1,
-            Class::Filtered => self.filtered += 1,
-            Class::Heartbeat(_) | Class::Lease => self.heartbeat += 1,
-            Class::Canary => self.canary += 1,
+            CountedAs::User => self.user += 1,
+            CountedAs::Filtered => self.filtered += 1,
+            CountedAs::Heartbeat(_) | CountedAs::Lease => self.heartbeat += 1,
+            CountedAs::Canary => self.canary += 1,
         }
     }
 }

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::change::Position;
 use crate::checkpoint::{self, Checkpoint, Delta, MemoryStore, Saving, Store, Tracker};
-use crate::control::Desk;
+use crate::control::ControlRegistry;
 use crate::encode::{FinalizeOptions, Format, Oversize};
 use crate::filter::{Config as FilterConfig, Filter, Pattern};
 use crate::freshness::schema::SchemaName;
-use crate::freshness::verdict::accounting::Span;
+use crate::freshness::verdict::certificate::Span;
 use crate::freshness::{
     CanaryStep, Progress, ProgressObserver, Recogniser, Seen, Watermark, WatermarkProvider,
 };
@@ -127,7 +127,7 @@ pub(super) struct Setup {
     /// Saves that fail at first.
     pub(super) failing_saves: u32,
     pub(super) pack: PackConfig,
-    pub(super) controls: Option<Arc<Desk>>,
+    pub(super) controls: Option<Arc<ControlRegistry>>,
 }
 
 impl Default for Setup {
@@ -170,7 +170,7 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(setup: Setup) -> Self {
-        let (batches, to_seal) = encoded_queue();
+        let (batches, to_finalize) = encoded_queue();
         let (told, notes) = mpsc::unbounded_channel();
         let (settled, settlements) = mpsc::channel(64);
         let (feed, sink) = intake(setup.queue_bytes);
@@ -192,7 +192,7 @@ impl Rig {
             origin: Arc::new(RwLock::new(origin)),
             digests: None,
         };
-        spawn_finalizing(finalizing, topics, to_seal, feed, told).expect("a thread");
+        spawn_finalizing(finalizing, topics, to_finalize, feed, told).expect("a thread");
         let saved = MemoryStore::new(Checkpoint::default());
         let (checkpointing, _) =
             Saver::spawn(Flaky { store: saved.clone(), fails: setup.failing_saves }, setup.saving);

@@ -5,6 +5,7 @@
 //! an older one's error grows with what two clocks may drift apart.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::freshness::ClockSample;
@@ -46,13 +47,13 @@ impl Offset {
 
 /// The last samples.
 #[derive(Debug, Default)]
-pub struct ClockOffset {
+pub(super) struct ClockOffset {
     samples: VecDeque<(Instant, Offset)>,
 }
 
 impl ClockOffset {
     /// Takes a sample; one whose answer came before its question is dropped.
-    pub fn observe(&mut self, at: Instant, sample: &ClockSample) {
+    pub(super) fn observe(&mut self, at: Instant, sample: &ClockSample) {
         let Some(new) = Offset::of(sample) else { return };
         // Two that can't both be true: one of the clocks was stepped, and what was before is over.
         if self.offset(at).is_some_and(|best| !best.overlaps(&new)) {
@@ -65,12 +66,12 @@ impl ClockOffset {
     }
 
     /// Forgets all: our own clock was stepped.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.samples.clear();
     }
 
     /// The best that is known.
-    pub fn offset(&self, now: Instant) -> Option<Offset> {
+    pub(super) fn offset(&self, now: Instant) -> Option<Offset> {
         self.samples
             .iter()
             .map(|(at, sample)| {
@@ -79,6 +80,31 @@ impl ClockOffset {
                 Offset { error_us: sample.error_us.saturating_add(drift), ..*sample }
             })
             .min_by_key(|offset| offset.error_us)
+    }
+}
+
+/// The source's clock, told by our monotonic one: neither a step of our own clock nor a source whose
+/// clock is off looks like lag.
+#[derive(Debug, Default)]
+pub(super) struct SourceClock {
+    read: Mutex<Option<(Instant, i64)>>,
+}
+
+impl SourceClock {
+    /// At `at` the source's clock was ahead of ours, which was `wall_us`, by `offset_us`.
+    pub(super) fn observe(&self, at: Instant, wall_us: i64, offset_us: i64) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        *read = Some((at, wall_us.saturating_add(offset_us)));
+    }
+
+    /// What it says at `now`, microseconds since 1970 UTC; `wall_us`, our own clock, where it was
+    /// never read.
+    pub(super) fn now_us(&self, now: Instant, wall_us: i64) -> i64 {
+        let read = *self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.map_or(wall_us, |(at, source_us)| {
+            let passed = now.saturating_duration_since(at).as_micros();
+            source_us.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+        })
     }
 }
 
@@ -161,5 +187,15 @@ mod tests {
         let later = start + Duration::from_secs(1_000);
         clock.observe(later, &sample(50_000, 80_000));
         assert_eq!(clock.offset(later).map(|offset| offset.offset_us), Some(10_000));
+    }
+
+    #[test]
+    fn a_step_of_our_own_clock_does_not_move_the_sources() {
+        let (clock, start) = (SourceClock::default(), Instant::now());
+        let later = start + Duration::from_secs(2);
+        assert_eq!(clock.now_us(start, 7_000_000), 7_000_000, "never read");
+        clock.observe(start, 7_000_000, 3_600_000_000);
+        assert_eq!(clock.now_us(later, 9_000_000), 3_609_000_000);
+        assert_eq!(clock.now_us(later, 309_000_000), 3_609_000_000, "stepped by five minutes");
     }
 }

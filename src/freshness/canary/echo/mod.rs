@@ -20,9 +20,9 @@ pub use kept::{KeepNewest, KeptReceipt, canary_in};
 pub use open::{Canary, Opened, open};
 pub use queue::{Queue, QueueError, Received, Sqs};
 pub use reader::{Arrival, Malformed, Open, Reader};
-pub use tracker::{Acceptance, Echo, EchoCounts, EchoTracker, Fate};
+pub use tracker::{Acceptance, CanaryResult, Echo, EchoCounts, EchoTracker};
 
-use super::{CanaryStep, Ignored, Nonces, Observation, Observer};
+use crate::freshness::{CanaryStep, Ignored, Nonces, Observation, Observer};
 
 /// Reads one consumer's queue.
 pub struct EchoReader<Q> {

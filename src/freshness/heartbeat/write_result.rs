@@ -9,7 +9,7 @@ use crate::mysql::{self, ConnectOptions, Session};
 
 /// What became of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum WriteResult {
     /// It runs still.
     Running {
         /// What the process list says that it does.
@@ -27,10 +27,14 @@ pub(super) enum Fate {
 const ID: usize = 0;
 const STATE: usize = 6;
 
-pub(super) async fn fate(config: &WriterConfig, session_id: Option<u32>, number: u64) -> Fate {
+pub(super) async fn fate(
+    config: &WriterConfig,
+    session_id: Option<u32>,
+    number: u64,
+) -> WriteResult {
     match ask(&config.probing(), config, session_id, number).await {
         Ok(fate) => fate,
-        Err(_) => Fate::Unknown,
+        Err(_) => WriteResult::Unknown,
     }
 }
 
@@ -39,7 +43,7 @@ async fn ask(
     config: &WriterConfig,
     session_id: Option<u32>,
     number: u64,
-) -> Result<Fate, mysql::Error> {
+) -> Result<WriteResult, mysql::Error> {
     let mut session = Session::connect(connect).await?;
     // The list first: a write that ends between the two questions is then found in the table.
     let processes = session.query("SHOW PROCESSLIST").await?;
@@ -53,8 +57,10 @@ async fn ask(
     session.close().await;
     Ok(match found {
         // With semi-sync's AFTER_COMMIT the row is visible while its writer still waits.
-        Some(row) => Fate::Running { state: row.text(STATE).filter(|state| !state.is_empty()) },
-        None if stored >= number => Fate::Committed,
-        None => Fate::Gone,
+        Some(row) => {
+            WriteResult::Running { state: row.text(STATE).filter(|state| !state.is_empty()) }
+        }
+        None if stored >= number => WriteResult::Committed,
+        None => WriteResult::Gone,
     })
 }

@@ -14,7 +14,7 @@ use crate::change::{
 
 /// How the rows of one table, in one shape, are rewritten.
 #[derive(Debug)]
-pub struct Redaction {
+pub struct Mask {
     /// The table as consumers see it: without dropped columns, hashed ones as text.
     pub table: Arc<Table>,
     /// For each column that stays: its ordinal in the source, and whether it is hashed.
@@ -22,8 +22,8 @@ pub struct Redaction {
     key: Hmac<Sha256>,
 }
 
-impl Redaction {
-    /// The redaction of `table`; `None` when none of its columns is named.
+impl Mask {
+    /// The mask of `table`; `None` when none of its columns is named.
     pub(super) fn of(config: &Config, table: &Table) -> Option<Self> {
         let named = |patterns: &[Pattern], column: &Column| {
             let names = [&*table.database, &*table.name, &*column.name];
@@ -52,7 +52,7 @@ impl Redaction {
     }
 
     /// Rewrites a change into `space`, which holds the result.
-    pub fn apply<'a>(&self, change: &Change<'a>, space: &'a mut Space) -> Change<'a> {
+    pub fn apply<'a>(&self, change: &Change<'a>, space: &'a mut MaskBuffer) -> Change<'a> {
         space.buffer.clear();
         for (image, before) in [(&change.before, true), (&change.after, false)] {
             if let Some(image) = image {
@@ -69,7 +69,7 @@ impl Redaction {
         }
     }
 
-    fn rewrite(&self, image: &Image<'_>, space: &mut Space, before: bool) {
+    fn rewrite(&self, image: &Image<'_>, space: &mut MaskBuffer, before: bool) {
         for (ordinal, hashed) in &self.columns {
             let cell = image.cell(*ordinal);
             let slot = if *hashed { self.hash(cell, space) } else { copy(cell, space) };
@@ -79,7 +79,7 @@ impl Redaction {
     }
 
     /// HMAC-SHA-256 of the value's text, as 64 hexadecimal digits; NULL and absent stay.
-    fn hash(&self, cell: Cell<'_>, space: &mut Space) -> Slot {
+    fn hash(&self, cell: Cell<'_>, space: &mut MaskBuffer) -> Slot {
         let mut mac = self.key.clone();
         let mut digits = [0; 32];
         match cell {
@@ -109,11 +109,11 @@ impl Redaction {
 
 /// Room for one rewritten row, used again for each.
 #[derive(Debug, Default)]
-pub struct Space {
+pub struct MaskBuffer {
     buffer: RowBuffer,
 }
 
-impl Space {
+impl MaskBuffer {
     /// To be called behind the last row of an event: room that grew large is given back.
     pub fn release(&mut self) {
         self.buffer.release();
@@ -130,7 +130,7 @@ fn digit_text<'a>(space: &'a mut [u8; 32], value: &dyn std::fmt::Display) -> &'a
     if full { &space[..] } else { &space[..used] }
 }
 
-fn copy(cell: Cell<'_>, space: &mut Space) -> Slot {
+fn copy(cell: Cell<'_>, space: &mut MaskBuffer) -> Slot {
     let (kind, bytes) = match cell {
         Cell::Absent | Cell::Omitted { .. } => return Slot::Absent,
         Cell::Null => return Slot::Null,
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn dropped_and_hashed_columns_leave_no_trace_of_their_values() {
         let mut filter = Filter::new(config());
-        let Route::Redact(redaction) = filter.route(&Arc::new(users())) else {
+        let Route::Mask(mask) = filter.route(&Arc::new(users())) else {
             panic!("users has columns to hide");
         };
         let event = b"1ann@example.orgs3cretParis";
@@ -272,10 +272,10 @@ mod tests {
         let image = Image::new(&slots, event, &[]);
         let change = Change { op: Op::Insert, row: 0, before: None, after: Some(image) };
 
-        let mut space = Space::default();
-        let seen = redaction.apply(&change, &mut space);
+        let mut space = MaskBuffer::default();
+        let seen = mask.apply(&change, &mut space);
 
-        let names: Vec<_> = redaction.table.columns.iter().map(|c| c.name.as_str()).collect();
+        let names: Vec<_> = mask.table.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["id", "email", "city"]);
         let after = seen.after.expect("after image");
         assert_eq!(after.cell(0), Cell::Text(b"1"));
@@ -292,15 +292,15 @@ mod tests {
     #[test]
     fn equal_values_hash_alike_and_null_stays_null() {
         let mut filter = Filter::new(config());
-        let Route::Redact(redaction) = filter.route(&Arc::new(users())) else {
+        let Route::Mask(mask) = filter.route(&Arc::new(users())) else {
             panic!("users has columns to hide");
         };
         let hash_of = |slot: Slot| {
             let slots = [Slot::Null, slot, Slot::Null, Slot::Null];
             let image = Image::new(&slots, b"42", &[]);
             let change = Change { op: Op::Delete, row: 0, before: Some(image), after: None };
-            let mut space = Space::default();
-            let cell = redaction.apply(&change, &mut space).before.expect("before").cell(1);
+            let mut space = MaskBuffer::default();
+            let cell = mask.apply(&change, &mut space).before.expect("before").cell(1);
             if let Cell::Text(text) = cell { Some(text.to_vec()) } else { None }
         };
         let text = Slot::Span { kind: BytesKind::Text, area: Area::Event, start: 0, end: 2 };
@@ -321,11 +321,11 @@ mod tests {
             let drops: Vec<_> = drops.iter().map(String::as_str).collect();
             let drop_columns = patterns(&drops, 3);
             let config = Config { drop_columns, hash_columns: Vec::new(), ..config() };
-            let Some(redaction) = Redaction::of(&config, &table) else {
+            let Some(mask) = Mask::of(&config, &table) else {
                 assert_eq!(dropped, 0);
                 continue;
             };
-            let seen = &redaction.table;
+            let seen = &mask.table;
             assert_ne!(seen.fingerprint, table.fingerprint);
             let key_names: Vec<_> =
                 seen.primary_key.iter().map(|ordinal| &seen.columns[*ordinal].name).collect();
@@ -403,23 +403,23 @@ mod tests {
             });
             let [drop_columns, hash_columns] = lists;
             let config = Config { drop_columns, hash_columns, ..config() };
-            let Some(redaction) = Redaction::of(&config, &users()) else {
+            let Some(mask) = Mask::of(&config, &users()) else {
                 prop_assert_eq!(dropped | hashed, 0);
                 return Ok(());
             };
             for ordinal in 0..5 {
                 let is_hidden = ordinal > 3 || (dropped | hashed) >> ordinal & 1 == 1;
-                prop_assert_eq!(redaction.keeps(ordinal), !is_hidden, "{}", ordinal);
+                prop_assert_eq!(mask.keeps(ordinal), !is_hidden, "{}", ordinal);
             }
             // One space for all rows, as in a run
-            let mut space = Space::default();
+            let mut space = MaskBuffer::default();
             let scratch: Vec<u8> = TEXT.iter().rev().copied().collect();
             for (row, (before, after)) in rows.iter().enumerate() {
                 let image = |slots| Image::new(slots, TEXT, &scratch);
                 let (before, after) =
                     (before.as_ref().map(|slots| image(slots)), after.as_ref().map(|slots| image(slots)));
                 let change = Change { op: Op::Update, row: row as u64, before, after };
-                let seen = redaction.apply(&change, &mut space);
+                let seen = mask.apply(&change, &mut space);
                 prop_assert_eq!((seen.op, seen.row), (Op::Update, row as u64));
                 for (was, is) in [(before, seen.before), (after, seen.after)] {
                     prop_assert_eq!(was.is_some(), is.is_some());
@@ -439,7 +439,7 @@ mod tests {
                         let digits: String = digest.iter().map(|it| format!("{it:02x}")).collect();
                         prop_assert_eq!(cell, Cell::Text(digits.as_bytes()));
                     }
-                    prop_assert_eq!(left, redaction.table.columns.len());
+                    prop_assert_eq!(left, mask.table.columns.len());
                 }
             }
         }
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn what_a_large_row_took_is_given_back_and_holds_no_value() {
-        let mut space = Space::default();
+        let mut space = MaskBuffer::default();
         space.buffer.scratch = vec![b's'; 8 << 20];
         space.buffer.after.push(Slot::Null);
         space.release();
@@ -472,14 +472,14 @@ mod tests {
         let mut table = users();
         table.columns[1].visible = false;
         table.columns[1].nullable = false;
-        let redaction = Redaction::of(&config(), &table).expect("columns to hide");
-        let email = &redaction.table.columns[1];
+        let mask = Mask::of(&config(), &table).expect("columns to hide");
+        let email = &mask.table.columns[1];
         assert_eq!((email.mysql_type.as_str(), email.charset), ("char(64)", "ascii"));
         assert_eq!((email.visible, email.nullable, email.unsigned), (false, false, false));
         let other = Table { fingerprint: 8, ..users() };
-        let other = Redaction::of(&config(), &other).expect("columns to hide");
-        assert_ne!(other.table.fingerprint, redaction.table.fingerprint);
-        assert!(redaction.table.named);
+        let other = Mask::of(&config(), &other).expect("columns to hide");
+        assert_ne!(other.table.fingerprint, mask.table.fingerprint);
+        assert!(mask.table.named);
     }
 
     #[test]

@@ -102,7 +102,7 @@ struct Canary {
 
 /// What became of one canary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fate {
+pub struct CanaryResult {
     /// Its number.
     pub number: u64,
     /// What became of it.
@@ -171,7 +171,9 @@ impl EchoTracker {
         self.read_at.map(|read| now.min(read + self.deadline / 2))
     }
 
-    fn is_overdue(&self, canary: &Canary, now: Instant) -> bool {
+    /// Whether a canary is lost: a message of it that the topic accepted has not come back within
+    /// `canary.deadline`, counted from its acceptance to what is known of the queue.
+    fn is_lost(&self, canary: &Canary, now: Instant) -> bool {
         canary.state == CanaryState::Awaited
             && self
                 .known_until(now)
@@ -232,7 +234,7 @@ impl EchoTracker {
             self.counts.duplicate += 1;
             return Echo::Duplicate;
         }
-        let was_lost = canary.state == CanaryState::Lost || self.is_overdue(&canary, now);
+        let was_lost = canary.state == CanaryState::Lost || self.is_lost(&canary, now);
         let is_news = canary.accepted & !canary.echoed & phase.bit() != 0;
         if was_lost && canary.state == CanaryState::Awaited && is_news {
             // It is overdue, only nobody has looked since.
@@ -257,7 +259,7 @@ impl EchoTracker {
         let overdue: Vec<u64> = self
             .canaries
             .iter()
-            .filter(|(_, canary)| self.is_overdue(canary, now))
+            .filter(|(_, canary)| self.is_lost(canary, now))
             .map(|(number, _)| *number)
             .collect();
         overdue.into_iter().filter(|number| self.close(*number)).collect()
@@ -274,10 +276,10 @@ impl EchoTracker {
     }
 
     /// Canaries of which the topic accepted a message, newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = Fate> {
+    pub fn newest_first(&self) -> impl Iterator<Item = CanaryResult> {
         self.canaries.iter().rev().filter_map(|(number, canary)| {
             let is_owed = canary.accepted != 0 || canary.state != CanaryState::Awaited;
-            Some(Fate {
+            Some(CanaryResult {
                 number: *number,
                 state: if is_owed { canary.state } else { CanaryState::NotEvaluated },
                 accepted_at: canary.accepted_at?,

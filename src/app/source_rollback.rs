@@ -11,7 +11,7 @@ use crate::source::{self, Error};
 
 /// Looks for the newest heartbeat that was received, with the account that writes heartbeats.
 #[derive(Debug, Clone)]
-pub(super) struct History {
+pub(super) struct SourceRollback {
     connect: ConnectOptions,
     table: String,
     stream: String,
@@ -20,7 +20,7 @@ pub(super) struct History {
     canary: Option<(received::Newest, String)>,
 }
 
-impl History {
+impl SourceRollback {
     /// What was `received` in this process, and what a checkpoint `saved` tells of those before.
     pub(super) fn new(plan: &Plan, received: Received, saved: Option<&Checkpoint>) -> Self {
         if let Some((saved, number)) = saved.and_then(|saved| Some((saved, saved.heartbeat?))) {

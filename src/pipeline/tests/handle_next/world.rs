@@ -16,7 +16,7 @@ use crate::pipeline::Error;
 use crate::pipeline::tests::made::Made;
 use crate::sink::intake::Ticket;
 use crate::sink::quarantine::{Entry, Quarantine, Reader};
-use crate::sink::{Refusal, Settlement};
+use crate::sink::{MessageRejected, Settlement};
 
 /// A transaction of the log.
 #[derive(Debug, Clone)]
@@ -174,7 +174,8 @@ impl Far {
         let message = self.waiting.remove(choice.next % self.waiting.len()).message;
         if choice.refuses {
             self.refused.insert((message.lane_key.to_string(), message.sequence_first));
-            let error = Refusal::TooLarge { bytes: 9, limit: 5, destination: "t".to_owned() };
+            let error =
+                MessageRejected::TooLarge { bytes: 9, limit: 5, destination: "t".to_owned() };
             return Some(Settlement::Failed { message: Box::new(message), error });
         }
         self.settled += 1;

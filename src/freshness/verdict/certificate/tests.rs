@@ -28,7 +28,7 @@ impl Rig {
         Self { accounting: Accounting::default(), recorder, executed: GtidSet::new(), offset: 4 }
     }
 
-    fn deliver(&mut self, id: TransactionId, class: Class) {
+    fn deliver(&mut self, id: TransactionId, class: CountedAs) {
         let (start, end) = (at(self.offset), at(self.offset + 100));
         self.offset += 100;
         if let Some(span) = self.recorder.transaction(id, &start, &end, class) {
@@ -36,13 +36,13 @@ impl Rig {
         }
     }
 
-    fn commit(&mut self, gtid: Gtid, class: Class) {
+    fn commit(&mut self, gtid: Gtid, class: CountedAs) {
         self.executed.insert(gtid);
         self.deliver(TransactionId::Gtid(gtid), class);
     }
 
     fn heartbeat(&mut self, number: u64, gtid: Gtid) {
-        self.commit(gtid, Class::Heartbeat(number));
+        self.commit(gtid, CountedAs::Heartbeat(number));
         self.accounting.committed(number, Some(&self.executed), Some(&GtidSet::new()));
     }
 }
@@ -62,7 +62,7 @@ fn silence_between_two_heartbeats_is_certified_by_the_third() {
     assert_eq!(certificate.executed, [Some(executed(1)), Some(executed(2))]);
 
     // An answer that is missing leaves out its set, and no other.
-    rig.commit(gtid(1, "", 4), Class::Heartbeat(4));
+    rig.commit(gtid(1, "", 4), CountedAs::Heartbeat(4));
     rig.heartbeat(5, gtid(1, "", 5));
     rig.heartbeat(6, gtid(1, "", 6));
     let certificate = rig.accounting.certificate().expect("a later one");
@@ -144,13 +144,13 @@ fn what_waits_for_its_evaluation_is_bounded_and_the_newest_is_kept() {
     assert_eq!(rig.accounting.executed.len(), SPANS_MAX);
     assert_eq!(rig.accounting.executed.back().map(|read| read.number), Some(1_000));
     for number in 1..=1_000 {
-        rig.deliver(TransactionId::Gtid(gtid(1, "", number)), Class::Heartbeat(number));
+        rig.deliver(TransactionId::Gtid(gtid(1, "", number)), CountedAs::Heartbeat(number));
     }
     // Of all that was read, that of the last heartbeat but one was compared, and nothing is missing.
     assert!(rig.accounting.certificate().is_some_and(|last| last.to.number == 999));
     let mut rig = Rig::new();
     for number in 1..=1_000 {
-        rig.deliver(TransactionId::Gtid(gtid(1, "", number)), Class::Heartbeat(number));
+        rig.deliver(TransactionId::Gtid(gtid(1, "", number)), CountedAs::Heartbeat(number));
     }
     assert_eq!(rig.accounting.waiting.len(), SPANS_MAX);
     assert_eq!(rig.accounting.waiting.back().map(|span| span.to.number), Some(1_000));
@@ -162,7 +162,7 @@ fn what_was_purged_before_the_stream_began_is_not_missing() {
     let old: GtidSet = [gtid(9, "", 1), gtid(9, "", 2)].into_iter().collect();
     rig.executed.union(&old);
     for number in 1..=3 {
-        rig.commit(gtid(1, "", number), Class::Heartbeat(number));
+        rig.commit(gtid(1, "", number), CountedAs::Heartbeat(number));
         rig.accounting.committed(number, Some(&rig.executed), Some(&old));
     }
     assert_eq!(rig.accounting.unaccounted_total(), 0);
@@ -187,7 +187,7 @@ fn a_hole_in_front_of_the_first_transaction_of_a_dump_or_a_file_is_found() {
     let hole = |take_up: fn(&mut Recorder), start: u64| {
         let mut recorder = Recorder::new();
         take_up(&mut recorder);
-        let (id, class) = (TransactionId::Anonymous, Class::Heartbeat(1));
+        let (id, class) = (TransactionId::Anonymous, CountedAs::Heartbeat(1));
         let span = recorder.transaction(id, &at(start), &at(start + 100), class);
         span.expect("a heartbeat ends a span").gaps.len()
     };
@@ -205,10 +205,10 @@ fn what_a_stream_began_after_by_position_is_known_with_the_first_comparison() {
     rig.executed.union(&old);
     for number in 1..=2 {
         assert_eq!(rig.accounting.known(), None);
-        rig.commit(gtid(1, "", number), Class::Heartbeat(number));
+        rig.commit(gtid(1, "", number), CountedAs::Heartbeat(number));
         rig.accounting.committed(number, Some(&rig.executed), Some(&old));
     }
-    rig.commit(gtid(1, "", 3), Class::Heartbeat(3));
+    rig.commit(gtid(1, "", 3), CountedAs::Heartbeat(3));
     assert_eq!(rig.accounting.known(), Some(&rig.executed), "with what was purged before");
 }
 
@@ -221,9 +221,9 @@ fn what_commits_while_the_writer_reads_is_not_missing_yet() {
     rig.executed.insert(gtid(1, "", 2));
     rig.executed.insert(after);
     rig.accounting.committed(2, Some(&rig.executed), Some(&GtidSet::new()));
-    rig.commit(gtid(1, "", 2), Class::Heartbeat(2));
+    rig.commit(gtid(1, "", 2), CountedAs::Heartbeat(2));
     assert_eq!(rig.accounting.unaccounted_total(), 0);
-    rig.commit(after, Class::User);
+    rig.commit(after, CountedAs::User);
     rig.heartbeat(3, gtid(1, "", 4));
     assert_eq!(rig.accounting.unaccounted_total(), 0);
     assert!(rig.accounting.certificate().is_some_and(|last| last.to.number == 2));
@@ -233,9 +233,9 @@ fn what_commits_while_the_writer_reads_is_not_missing_yet() {
 fn a_heartbeat_without_an_answer_is_certified_with_the_next() {
     let mut rig = Rig::new();
     rig.heartbeat(1, gtid(1, "", 1));
-    rig.commit(gtid(1, "", 2), Class::User);
+    rig.commit(gtid(1, "", 2), CountedAs::User);
     // Heartbeat 2 is on the stream; its answer never came.
-    rig.commit(gtid(1, "", 3), Class::Heartbeat(2));
+    rig.commit(gtid(1, "", 3), CountedAs::Heartbeat(2));
     rig.heartbeat(3, gtid(1, "", 4));
     assert_eq!(
         rig.accounting.certificate(),
@@ -250,15 +250,15 @@ fn a_heartbeat_without_an_answer_is_certified_with_the_next() {
 #[test]
 fn without_gtids_a_hole_in_the_file_is_found_at_once() {
     let mut rig = Rig::new();
-    rig.deliver(TransactionId::Anonymous, Class::Heartbeat(1));
-    rig.deliver(TransactionId::Anonymous, Class::Filtered);
-    rig.deliver(TransactionId::Anonymous, Class::Heartbeat(2));
+    rig.deliver(TransactionId::Anonymous, CountedAs::Heartbeat(1));
+    rig.deliver(TransactionId::Anonymous, CountedAs::Filtered);
+    rig.deliver(TransactionId::Anonymous, CountedAs::Heartbeat(2));
     let certificate = rig.accounting.certificate().expect("no third heartbeat is needed");
     assert!(certificate.unaccounted.is_empty());
     assert_eq!(certificate.counts.filtered, 1);
 
     rig.offset += 333;
-    rig.deliver(TransactionId::Anonymous, Class::Heartbeat(3));
+    rig.deliver(TransactionId::Anonymous, CountedAs::Heartbeat(3));
     let certificate = rig.accounting.certificate().expect("a certificate");
     assert_eq!(certificate.unaccounted.to_string(), "333 bytes after binlog.000001:304");
     assert_eq!(rig.accounting.unaccounted_total(), 1);
@@ -273,22 +273,22 @@ fn with_gtids_a_hole_in_the_file_is_no_loss() {
     recorder.passed(&at(9_000), &at(9_100));
     let gtid = Gtid { source: Uuid([7; 16]), tag: Tag::default(), sequence: 1 };
     let id = TransactionId::Gtid(gtid);
-    let span = recorder.transaction(id, &at(20_000), &at(20_100), Class::Heartbeat(1));
+    let span = recorder.transaction(id, &at(20_000), &at(20_100), CountedAs::Heartbeat(1));
     assert_eq!(span.expect("a heartbeat ends a span").gaps, []);
 }
 
 #[test]
 fn what_is_sent_again_after_a_redial_leaves_no_hole() {
     let mut rig = Rig::new();
-    rig.deliver(TransactionId::Anonymous, Class::Heartbeat(1));
-    rig.deliver(TransactionId::Anonymous, Class::User);
+    rig.deliver(TransactionId::Anonymous, CountedAs::Heartbeat(1));
+    rig.deliver(TransactionId::Anonymous, CountedAs::User);
     rig.recorder.started(None, Some(&at(104)));
     rig.offset = 104;
-    rig.deliver(TransactionId::Anonymous, Class::User);
+    rig.deliver(TransactionId::Anonymous, CountedAs::User);
     rig.recorder.rotated(&Position::new("binlog.000002", 4));
     let (start, end) = (Position::new("binlog.000002", 4), Position::new("binlog.000002", 90));
     let span =
-        rig.recorder.transaction(TransactionId::Anonymous, &start, &end, Class::Heartbeat(2));
+        rig.recorder.transaction(TransactionId::Anonymous, &start, &end, CountedAs::Heartbeat(2));
     rig.accounting.arrived(Instant::now(), span.expect("a heartbeat ends a span"));
     assert!(rig.accounting.certificate().is_some_and(|last| last.unaccounted.is_empty()));
 }
@@ -344,7 +344,7 @@ proptest! {
                 if step.lost {
                     lost.insert(gtid);
                 } else {
-                    rig.deliver(TransactionId::Gtid(gtid), Class::Heartbeat(number));
+                    rig.deliver(TransactionId::Gtid(gtid), CountedAs::Heartbeat(number));
                 }
                 rig.accounting.committed(number, Some(&rig.executed), Some(&GtidSet::new()));
             } else {
@@ -352,7 +352,7 @@ proptest! {
                 if step.lost {
                     lost.insert(gtid);
                 } else {
-                    rig.deliver(TransactionId::Gtid(gtid), Class::User);
+                    rig.deliver(TransactionId::Gtid(gtid), CountedAs::User);
                 }
             }
             let reported = rig.accounting.reported.clone();
@@ -374,7 +374,7 @@ fn what_a_server_skips_while_it_seeks_is_no_hole_and_what_it_skips_later_is_one(
             maria(number),
             &at(start),
             &at(start + 100),
-            Class::Heartbeat(number),
+            CountedAs::Heartbeat(number),
         );
         span.expect("a heartbeat ends a span").gaps.len()
     };

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rig::{Rig, Setup, each_row, flow_of, within};
 use crate::change::{GtidSet, Position};
-use crate::control::{Command, Desk, SendRate};
+use crate::control::{Command, ControlRegistry, SendRate};
 use crate::decode::Decoder;
 use crate::encode::Kind;
 use crate::filter::Config as FilterConfig;
@@ -24,10 +24,10 @@ use crate::telemetry::status::{ControlState, ControlStatus};
 const LANE: &str = "d.t#0";
 const OTHER: &str = "d.other#0";
 
-/// A loop, and the desk of its controls.
+/// A loop, and the registry of its controls.
 struct Scene {
     rig: Rig,
-    desk: Arc<Desk>,
+    registry: Arc<ControlRegistry>,
     decoder: Decoder,
     made: Made,
     /// Events that the loop has taken.
@@ -38,14 +38,14 @@ struct Scene {
 impl Scene {
     /// With a rate of ten rows a second: a hundred may come at once.
     async fn set() -> Self {
-        let desk = Arc::new(Desk::default());
-        desk.open(&[]);
-        let mut rig = Rig::new(Setup { controls: Some(Arc::clone(&desk)), ..Setup::default() });
+        let registry = Arc::new(ControlRegistry::default());
+        registry.open(&[]);
+        let mut rig = Rig::new(Setup { controls: Some(Arc::clone(&registry)), ..Setup::default() });
         rig.pipeline.stream_began(&Start::Gtid(GtidSet::new()));
         let mut decoder = decoder();
         decoder.start_at(Position::default());
         let (made, at) = (Made::new(), Instant::now());
-        let mut scene = Self { rig, desk, decoder, made, taken: 0, at };
+        let mut scene = Self { rig, registry, decoder, made, taken: 0, at };
         scene.command("d.t");
         scene.look().await;
         scene
@@ -55,7 +55,7 @@ impl Scene {
         let (reason, by) = ("a test".to_owned(), "nobody".to_owned());
         let pattern = pattern.to_owned();
         let rate = Command::Rate { pattern, rows_per_second: 10, reason, by };
-        self.desk.command(&rate, 1).expect("it makes sense");
+        self.registry.command(&rate, 1).expect("it makes sense");
     }
 
     /// What was asked is done, and what is held back is shown.
@@ -83,18 +83,18 @@ impl Scene {
     }
 
     fn status(&self) -> ControlStatus {
-        self.desk.status().pop().expect("it is in force")
+        self.registry.status().pop().expect("it is in force")
     }
 
     /// Says that all was sent that is held back, and goes live; whether that is so.
     async fn go_live(&mut self) -> bool {
-        let desk = Arc::clone(&self.desk);
+        let registry = Arc::clone(&self.registry);
         let mut is_live = None;
         let going = async {
-            let standing = desk.stand(Duration::from_mins(1)).await.expect("there is a loop");
+            let standing = registry.stand(Duration::from_mins(1)).await.expect("there is a loop");
             let sent = standing.lanes.iter().map(|it| (it.lane.key.clone(), it.next - 1));
-            desk.sent(1, sent.collect(), 1, 0);
-            is_live = Some(desk.go_live(1).await);
+            registry.sent(1, sent.collect(), 1, 0);
+            is_live = Some(registry.go_live(1).await);
         };
         within("it is asked", self.rig.pipeline.idle(going)).await.expect("it goes on");
         is_live.expect("it was asked")
@@ -148,7 +148,7 @@ async fn rows_beyond_a_rate_wait_from_their_event_on_and_are_live_again_behind_t
     // Released while rows wait, it is over once these are sent, and no table has a limit.
     let (pattern, by) = ("d.t".to_owned(), "nobody".to_owned());
     let release = Command::Release { pattern, send: false, give_up: false, by };
-    scene.desk.command(&release, 2).expect("it is in force");
+    scene.registry.command(&release, 2).expect("it is in force");
     scene.look().await;
     assert_eq!(scene.status().state, ControlState::Sending);
     assert!(scene.go_live().await);
@@ -162,7 +162,7 @@ async fn a_rate_that_is_not_exceeded_is_released_at_once() {
     scene.update(5).await;
     let (pattern, by) = ("d.t".to_owned(), "nobody".to_owned());
     let release = Command::Release { pattern, send: false, give_up: false, by };
-    let words = scene.desk.command(&release, 2).expect("it is in force");
+    let words = scene.registry.command(&release, 2).expect("it is in force");
     assert_eq!(words, "the rate of d.t is not limited any more");
     scene.look().await;
     scene.update(30).await;

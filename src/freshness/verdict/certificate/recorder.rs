@@ -3,7 +3,7 @@
 use crate::change::{Gtid, GtidSet, Position, TransactionId};
 
 use super::position::Contiguity;
-use super::{Class, Counts, Gap, Mark, Span};
+use super::{CountedAs, Counts, Gap, Mark, Span};
 
 /// Holes kept per span; further ones are as bad.
 const GAPS_MAX: usize = 16;
@@ -69,7 +69,7 @@ impl Recorder {
         id: TransactionId,
         start: &Position,
         end: &Position,
-        class: Class,
+        class: CountedAs,
     ) -> Option<Span> {
         match id {
             TransactionId::Gtid(gtid) => self.receive(gtid),
@@ -80,8 +80,8 @@ impl Recorder {
         }
         self.counts.add(class);
         match class {
-            Class::Heartbeat(number) => Some(self.close(Mark { number, id, end: end.clone() })),
-            Class::User | Class::Filtered | Class::Canary | Class::Lease => None,
+            CountedAs::Heartbeat(number) => Some(self.close(Mark { number, id, end: end.clone() })),
+            CountedAs::User | CountedAs::Filtered | CountedAs::Canary | CountedAs::Lease => None,
         }
     }
 

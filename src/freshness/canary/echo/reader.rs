@@ -68,7 +68,7 @@ impl<Q: Queue, T: FnMut(Arrival) + Send> Reader<Q, T> {
                 //    again.
                 () = stop.cancelled() => return,
                 // 2. One poll.
-                turn = self.poll_once() => turn,
+                turn = self.read_once() => turn,
             };
             let until = match turn {
                 // An empty queue answers when its wait is over. One that does not wait is not asked
@@ -93,7 +93,7 @@ impl<Q: Queue, T: FnMut(Arrival) + Send> Reader<Q, T> {
     }
 
     /// Receives once, tells each message, and deletes what need not come again.
-    async fn poll_once(&mut self) -> Result<usize, QueueError> {
+    async fn read_once(&mut self) -> Result<usize, QueueError> {
         let received = self.queue.receive().await?;
         let messages = received.len();
         let mut done = Vec::with_capacity(messages);

@@ -111,29 +111,29 @@ struct Inner {
 
 /// Shared by HTTP, the loop and who sends.
 #[derive(Debug, Default)]
-pub struct Desk {
+pub struct ControlRegistry {
     inner: Mutex<Inner>,
     arrived: Notify,
     sending: Notify,
     given_up: Notify,
 }
 
-/// See [`Desk::sends`].
+/// See [`ControlRegistry::sends`].
 #[derive(Debug)]
 pub struct Sends<'a> {
-    desk: &'a Desk,
+    registry: &'a ControlRegistry,
     at_us: i64,
 }
 
 impl Drop for Sends<'_> {
     fn drop(&mut self) {
-        let mut inner = self.desk.lock();
+        let mut inner = self.registry.lock();
         let Some(entry) = inner.of(self.at_us) else { return };
         entry.work = Work::Taken;
         if entry.is_ending {
             inner.orders.push_back(Order::Release(self.at_us));
             drop(inner);
-            self.desk.arrived.notify_one();
+            self.registry.arrived.notify_one();
         }
     }
 }
@@ -141,7 +141,7 @@ impl Drop for Sends<'_> {
 /// A control whose rows are to be sent, taken by who does it.
 #[derive(Debug)]
 pub struct Taken {
-    desk: Arc<Desk>,
+    registry: Arc<ControlRegistry>,
     /// As it was when it was taken.
     pub control: Control,
     /// How fast.
@@ -150,14 +150,14 @@ pub struct Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if let Some(entry) = self.desk.lock().of(self.control.at_us) {
+        if let Some(entry) = self.registry.lock().of(self.control.at_us) {
             entry.work = Work::None;
         }
-        self.desk.sending.notify_one();
+        self.registry.sending.notify_one();
     }
 }
 
-impl Desk {
+impl ControlRegistry {
     /// Begins with the controls of the checkpoint, and takes commands from here on.
     pub fn open(&self, controls: &[Control]) {
         let mut inner = self.lock();
@@ -329,7 +329,7 @@ impl Desk {
         loop {
             let notified = self.sending.notified();
             if let Some((control, pace)) = self.lock().take_sending_behind(tried_us) {
-                return Taken { desk: Arc::clone(self), control, pace };
+                return Taken { registry: Arc::clone(self), control, pace };
             }
             notified.await;
         }
@@ -376,7 +376,7 @@ impl Desk {
         if let Some(entry) = self.lock().of(at_us) {
             entry.work = Work::Reads;
         }
-        Sends { desk: self, at_us }
+        Sends { registry: self, at_us }
     }
 
     /// Whether its rows are still to be sent: the operator may have given that up.
@@ -828,100 +828,100 @@ mod tests {
     }
 
     /// Pattern, state, and whether it is saved, of each control.
-    fn shown(desk: &Desk) -> Vec<(String, ControlState, bool)> {
-        desk.status().into_iter().map(|it| (it.pattern, it.state, it.saved)).collect()
+    fn shown(registry: &ControlRegistry) -> Vec<(String, ControlState, bool)> {
+        registry.status().into_iter().map(|it| (it.pattern, it.state, it.saved)).collect()
     }
 
     #[test]
     fn a_control_is_shown_from_the_command_until_its_end_is_saved() {
-        let desk = Arc::new(Desk::default());
-        assert!(desk.command(&suppress("a.b"), 5).is_err_and(|why| why.contains("not begun")));
-        desk.open(&[]);
-        assert!(desk.command(&suppress("a.b"), 5).is_ok());
-        assert!(desk.command(&suppress("all"), 5).is_ok(), "the same microsecond");
-        assert_eq!(desk.holds_all(ControlKind::Suppress).as_deref(), Some("ada: a test"));
-        assert_eq!(desk.holds_all(ControlKind::Pause), None);
-        assert!(desk.waits_for_saves());
-        let taken = [desk.take(), desk.take(), desk.take()];
+        let registry = Arc::new(ControlRegistry::default());
+        assert!(registry.command(&suppress("a.b"), 5).is_err_and(|why| why.contains("not begun")));
+        registry.open(&[]);
+        assert!(registry.command(&suppress("a.b"), 5).is_ok());
+        assert!(registry.command(&suppress("all"), 5).is_ok(), "the same microsecond");
+        assert_eq!(registry.holds_all(ControlKind::Suppress).as_deref(), Some("ada: a test"));
+        assert_eq!(registry.holds_all(ControlKind::Pause), None);
+        assert!(registry.waits_for_saves());
+        let taken = [registry.take(), registry.take(), registry.take()];
         assert!(matches!(&taken, [Some(Order::Hold(one)), Some(Order::Hold(two)), None]
             if (one.at_us, two.at_us) == (5, 6)));
         let holding = |is_saved| ("a.b".to_owned(), ControlState::Holding, is_saved);
-        assert_eq!(shown(&desk)[0], holding(false));
-        desk.saved([(&*control_name(5), false), ("snapshot", false)]);
-        assert_eq!(shown(&desk)[0], holding(true));
+        assert_eq!(shown(&registry)[0], holding(false));
+        registry.saved([(&*control_name(5), false), ("snapshot", false)]);
+        assert_eq!(shown(&registry)[0], holding(true));
 
-        assert!(desk.command(&release("a.b", false), 9).is_ok());
-        assert!(desk.command(&release("a.b", false), 9).is_err());
-        assert!(matches!(desk.take(), Some(Order::Release(5))));
-        assert_eq!(shown(&desk)[0].1, ControlState::Releasing);
-        desk.saved([(&*control_name(5), true), (&*control_name(6), false)]);
-        assert!(!desk.waits_for_saves());
-        assert_eq!(shown(&desk), [("all".to_owned(), ControlState::Holding, true)]);
+        assert!(registry.command(&release("a.b", false), 9).is_ok());
+        assert!(registry.command(&release("a.b", false), 9).is_err());
+        assert!(matches!(registry.take(), Some(Order::Release(5))));
+        assert_eq!(shown(&registry)[0].1, ControlState::Releasing);
+        registry.saved([(&*control_name(5), true), (&*control_name(6), false)]);
+        assert!(!registry.waits_for_saves());
+        assert_eq!(shown(&registry), [("all".to_owned(), ControlState::Holding, true)]);
     }
 
     #[test]
     fn a_pause_ends_when_its_time_is_over_or_the_source_purges_its_rows() {
-        let desk = Arc::new(Desk::default());
-        desk.open(&[]);
-        desk.keeps_logs(Some(Duration::from_secs(100)));
-        assert!(desk.command(&pause("d.a", 0), 1).is_err());
-        let refused = desk.command(&pause("d.a", 76), 1);
+        let registry = Arc::new(ControlRegistry::default());
+        registry.open(&[]);
+        registry.keeps_logs(Some(Duration::from_secs(100)));
+        assert!(registry.command(&pause("d.a", 0), 1).is_err());
+        let refused = registry.command(&pause("d.a", 76), 1);
         assert!(
             refused
                 .is_err_and(|why| why.contains("to 1 min 15 s") && why.contains("for 1 min 40 s"))
         );
-        let words = desk.command(&pause("d.a", 75), 1).expect("not longer than that");
+        let words = registry.command(&pause("d.a", 75), 1).expect("not longer than that");
         assert!(
             words.contains("for 1 min 15 s at most") && words.contains("for 1 min 40 s"),
             "{words}"
         );
-        desk.command(&pause("d.b", 60), 1).expect("another");
+        registry.command(&pause("d.b", 60), 1).expect("another");
         // Longer, and for another reason, in one entry.
-        desk.command(&pause("d.a", 75), 1_000_000).expect("it goes on");
-        let ends: Vec<_> = desk.status().iter().map(|it| it.until_us).collect();
+        registry.command(&pause("d.a", 75), 1_000_000).expect("it goes on");
+        let ends: Vec<_> = registry.status().iter().map(|it| it.until_us).collect();
         assert_eq!(ends, [Some(76_000_000), Some(60_000_001)]);
-        while desk.take().is_some() {}
+        while registry.take().is_some() {}
         let after = |margin: Option<f64>, now_us| {
-            let shown = desk.status().into_iter();
+            let shown = registry.status().into_iter();
             let shown = shown.map(|it| ControlStatus { purge_margin_seconds: margin, ..it });
-            desk.end_pauses(&shown.collect::<Vec<_>>(), now_us);
-            std::iter::from_fn(|| desk.take()).count()
+            registry.end_pauses(&shown.collect::<Vec<_>>(), now_us);
+            std::iter::from_fn(|| registry.take()).count()
         };
         assert_eq!(after(Some(26.0), 60_000_000), 0);
         assert_eq!(after(None, 60_000_001), 1, "the time of one is over");
         assert_eq!(after(Some(24.0), 60_000_001), 1, "the rows of the other are purged soon");
         assert_eq!(after(Some(24.0), 90_000_000), 0, "both are being sent");
-        assert!(desk.status().iter().all(|it| it.state == ControlState::Sending));
+        assert!(registry.status().iter().all(|it| it.state == ControlState::Sending));
     }
 
     #[test]
     fn rows_that_must_not_be_sent_are_not_left_to_the_end_of_a_pause() {
-        let desk = Arc::new(Desk::default());
-        desk.open(&[]);
-        desk.command(&suppress("d.a"), 1).expect("it is new");
-        desk.command(&pause("d.*", 60), 2).expect("it is new");
-        assert!(desk.command(&release("d.a", true), 3).is_ok());
-        desk.show(vec![held("b", 5)], NameCase::Sensitive);
-        assert!(desk.command(&release("d.a", false), 4).is_ok(), "no row of it is held back");
-        desk.command(&suppress("d.b"), 5).expect("it is new");
-        let refused = desk.command(&release("d.b", false), 6);
+        let registry = Arc::new(ControlRegistry::default());
+        registry.open(&[]);
+        registry.command(&suppress("d.a"), 1).expect("it is new");
+        registry.command(&pause("d.*", 60), 2).expect("it is new");
+        assert!(registry.command(&release("d.a", true), 3).is_ok());
+        registry.show(vec![held("b", 5)], NameCase::Sensitive);
+        assert!(registry.command(&release("d.a", false), 4).is_ok(), "no row of it is held back");
+        registry.command(&suppress("d.b"), 5).expect("it is new");
+        let refused = registry.command(&release("d.b", false), 6);
         assert!(refused.is_err_and(|why| why.starts_with("d.* holds rows")));
-        assert!(desk.command(&release("d.*", false), 7).is_ok());
-        assert!(desk.status().iter().any(|it| it.state == ControlState::Sending));
+        assert!(registry.command(&release("d.*", false), 7).is_ok());
+        assert!(registry.status().iter().any(|it| it.state == ControlState::Sending));
     }
 
     #[tokio::test]
     async fn what_is_to_be_sent_is_known_after_a_restart_and_can_be_given_up() {
-        let desk = Arc::new(Desk::default());
-        desk.open(&[]);
-        desk.command(&suppress("a.b"), 5).expect("it is new");
-        desk.command(&release("a.b", true), 6).expect("it is in force");
-        assert_eq!(desk.next_sending(i64::MIN).await.control.at_us, 5);
-        let orders: Vec<_> = std::iter::from_fn(|| desk.take()).collect();
+        let registry = Arc::new(ControlRegistry::default());
+        registry.open(&[]);
+        registry.command(&suppress("a.b"), 5).expect("it is new");
+        registry.command(&release("a.b", true), 6).expect("it is in force");
+        assert_eq!(registry.next_sending(i64::MIN).await.control.at_us, 5);
+        let orders: Vec<_> = std::iter::from_fn(|| registry.take()).collect();
         let [Order::Hold(_), Order::Note(control)] = &orders[..] else { panic!("{orders:?}") };
         assert!(control.is_sending);
 
-        let again = Arc::new(Desk::default());
+        let again = Arc::new(ControlRegistry::default());
         again.open(std::slice::from_ref(control));
         assert_eq!(again.next_sending(i64::MIN).await.control, *control);
         again.sent(5, vec![("a.b#0".into(), 7)], 3, 1);
@@ -935,84 +935,84 @@ mod tests {
 
     #[tokio::test]
     async fn a_rate_is_sent_at_its_pace_and_as_fast_as_can_be_before_its_rows_are_purged() {
-        let desk = Arc::new(Desk::default());
-        desk.open(&[]);
-        desk.keeps_logs(Some(Duration::from_secs(100)));
+        let registry = Arc::new(ControlRegistry::default());
+        registry.open(&[]);
+        registry.keeps_logs(Some(Duration::from_secs(100)));
         let (pattern, reason, by) = ("d.*".to_owned(), "a test".to_owned(), "nobody".to_owned());
         let rate = Command::Rate { pattern, rows_per_second: 50, reason, by };
-        desk.command(&rate, 1).expect("it is new");
-        desk.saved([("control:1", false)]);
-        desk.exceeded(&[1, 99]);
-        assert!(desk.waits_for_saves());
-        desk.saved([("control:1", false)]);
-        let taken = desk.next_sending(i64::MIN).await;
+        registry.command(&rate, 1).expect("it is new");
+        registry.saved([("control:1", false)]);
+        registry.exceeded(&[1, 99]);
+        assert!(registry.waits_for_saves());
+        registry.saved([("control:1", false)]);
+        let taken = registry.next_sending(i64::MIN).await;
         assert_eq!(taken.pace.rows_per_second(), Some(50));
-        assert!(!desk.some_wait(), "it is taken");
+        assert!(!registry.some_wait(), "it is taken");
 
         // Saves are as usual while it is read for long.
-        assert!(desk.waits_for_saves());
-        let sends = desk.sends(1);
-        assert!(!desk.waits_for_saves());
+        assert!(registry.waits_for_saves());
+        let sends = registry.sends(1);
+        assert!(!registry.waits_for_saves());
         drop(sends);
-        assert!(desk.waits_for_saves());
+        assert!(registry.waits_for_saves());
 
         // What another holds back too is left to it.
-        desk.show(vec![held("a", 7), held("b", 5)], NameCase::Sensitive);
-        assert_eq!(desk.rows_held(1, None), 12);
-        desk.command(&pause("d.b", 60), 2).expect("it is new");
-        assert_eq!((desk.rows_held(1, None), desk.rows_held(2, None)), (7, 0));
-        assert_eq!(desk.rows_held(1, Some(&[held("a", 3)])), 3);
+        registry.show(vec![held("a", 7), held("b", 5)], NameCase::Sensitive);
+        assert_eq!(registry.rows_held(1, None), 12);
+        registry.command(&pause("d.b", 60), 2).expect("it is new");
+        assert_eq!((registry.rows_held(1, None), registry.rows_held(2, None)), (7, 0));
+        assert_eq!(registry.rows_held(1, Some(&[held("a", 3)])), 3);
 
         // A quarter of the expiry is left.
         let after = |seconds| {
-            let mut shown = desk.status();
+            let mut shown = registry.status();
             shown[0].purge_margin_seconds = Some(seconds);
-            desk.end_pauses(&shown, 0);
+            registry.end_pauses(&shown, 0);
             taken.pace.rows_per_second()
         };
         assert_eq!(after(26.0), Some(50));
         assert_eq!(after(24.0), None);
-        assert_eq!(desk.status()[0].state, ControlState::Sending);
+        assert_eq!(registry.status()[0].state, ControlState::Sending);
         drop(taken);
-        assert!(desk.some_wait());
-        let again = desk.next_sending(i64::MIN).await;
+        assert!(registry.some_wait());
+        let again = registry.next_sending(i64::MIN).await;
         assert_eq!((again.control.at_us, again.pace.rows_per_second()), (1, None));
     }
 
     #[tokio::test]
     async fn a_control_whose_rows_are_being_sent_ends_behind_them() {
-        let desk = Arc::new(Desk::default());
-        desk.open(&[]);
-        desk.command(&suppress("a.b"), 5).expect("it is new");
-        desk.command(&release("a.b", true), 6).expect("it is in force");
-        while desk.take().is_some() {}
-        let sends = desk.sends(5);
-        desk.command(&release("a.b", false), 7).expect("it can be given up");
-        desk.given_up(5).await;
-        assert!(desk.take().is_none(), "newer rows would go in front of those that are sent");
+        let registry = Arc::new(ControlRegistry::default());
+        registry.open(&[]);
+        registry.command(&suppress("a.b"), 5).expect("it is new");
+        registry.command(&release("a.b", true), 6).expect("it is in force");
+        while registry.take().is_some() {}
+        let sends = registry.sends(5);
+        registry.command(&release("a.b", false), 7).expect("it can be given up");
+        registry.given_up(5).await;
+        assert!(registry.take().is_none(), "newer rows would go in front of those that are sent");
         drop(sends);
-        assert!(matches!(desk.take(), Some(Order::Release(5))));
+        assert!(matches!(registry.take(), Some(Order::Release(5))));
         // Sent to its end, it ends otherwise.
-        desk.command(&suppress("c.d"), 8).expect("it is new");
-        desk.command(&release("c.d", true), 9).expect("it is in force");
-        while desk.take().is_some() {}
-        drop(desk.sends(8));
-        assert!(desk.take().is_none());
+        registry.command(&suppress("c.d"), 8).expect("it is new");
+        registry.command(&release("c.d", true), 9).expect("it is in force");
+        while registry.take().is_some() {}
+        drop(registry.sends(8));
+        assert!(registry.take().is_none());
     }
 
     #[tokio::test]
     async fn a_control_whose_rows_cannot_be_sent_holds_up_no_other() {
-        let desk = Arc::new(Desk::default());
-        desk.open(&[]);
+        let registry = Arc::new(ControlRegistry::default());
+        registry.open(&[]);
         for (pattern, at_us) in [("a.b", 1), ("c.d", 2), ("e.f", 3)] {
-            desk.command(&suppress(pattern), at_us).expect("it is new");
+            registry.command(&suppress(pattern), at_us).expect("it is new");
         }
-        desk.command(&release("a.b", true), 4).expect("it is in force");
-        desk.command(&release("e.f", true), 5).expect("it is in force");
+        registry.command(&release("a.b", true), 4).expect("it is in force");
+        registry.command(&release("e.f", true), 5).expect("it is in force");
         let mut tried = Vec::new();
         for _ in 0..3 {
             let last = tried.last().copied().unwrap_or(i64::MIN);
-            tried.push(desk.next_sending(last).await.control.at_us);
+            tried.push(registry.next_sending(last).await.control.at_us);
         }
         assert_eq!(tried, [1, 3, 1]);
     }

@@ -43,14 +43,14 @@ impl WriterConfig {
 
 /// Why nothing is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct WriteRefused {
     /// The family of causes.
     pub reason: SqlFailure,
     /// The words, for people.
     pub message: String,
 }
 
-impl From<crate::mysql::Error> for Refusal {
+impl From<crate::mysql::Error> for WriteRefused {
     fn from(error: crate::mysql::Error) -> Self {
         Self { reason: SqlFailure::of(&error), message: error.to_string() }
     }
@@ -58,17 +58,17 @@ impl From<crate::mysql::Error> for Refusal {
 
 /// A session that was checked and set up.
 #[derive(Debug)]
-pub struct Writer {
+pub struct WriteSession {
     /// The session.
     pub session: Session,
     /// What kind of server it is.
     pub dialect: Dialect,
 }
 
-impl Writer {
+impl WriteSession {
     /// Logs in, refuses accounts whose writes would prove nothing, and bounds the waits for locks
     /// on the server's side: these end a statement for good, which a deadline of ours does not.
-    pub async fn connect(config: &WriterConfig) -> Result<Self, Refusal> {
+    pub async fn connect(config: &WriterConfig) -> Result<Self, WriteRefused> {
         let mut session = Session::connect(&config.probing()).await?;
         let row = session.query_first("SELECT @@version").await?;
         let dialect = Dialect::of_version(&row.and_then(|row| row.text(0)).unwrap_or_default());
@@ -89,7 +89,7 @@ impl Writer {
     }
 
     /// Refuses an account that may write on a read-only server.
-    async fn check_account(&mut self) -> Result<(), Refusal> {
+    async fn check_account(&mut self) -> Result<(), WriteRefused> {
         let mut lines = grant_lines(&self.session.query("SHOW GRANTS").await?);
         if self.has_roles() {
             let row = self.session.query_first("SELECT CURRENT_ROLE()").await?;
@@ -109,7 +109,7 @@ impl Writer {
              certify a demoted primary as alive; use an account without that privilege",
             exempt.join(", ")
         );
-        Err(Refusal { reason: SqlFailure::ExemptAccount, message })
+        Err(WriteRefused { reason: SqlFailure::ExemptAccount, message })
     }
 
     /// What the server has executed and purged; `None` where it has no GTIDs.
@@ -170,14 +170,14 @@ impl Writer {
 
 impl Facts {
     /// Whether this server must not be written to, and why.
-    pub fn refusal(&self) -> Option<Refusal> {
+    pub fn refusal(&self) -> Option<WriteRefused> {
         let variable = match (self.super_read_only, self.read_only) {
             (true, _) => "super_read_only",
             (false, true) => "read_only",
             (false, false) => return None,
         };
         let message = format!("{variable} is on at {}: nothing is written there", self.server_uuid);
-        Some(Refusal { reason: SqlFailure::ReadOnly, message })
+        Some(WriteRefused { reason: SqlFailure::ReadOnly, message })
     }
 }
 

@@ -14,7 +14,7 @@ use super::aws;
 use super::made::Made;
 use crate::aws::Deadlines;
 use crate::change::{GtidSet, NameCase, Position};
-use crate::control::{Command, Desk};
+use crate::control::{Command, ControlRegistry};
 use crate::decode::{Config as DecodeConfig, Decoder, Step};
 use crate::encode::{Kind, Oversize};
 use crate::filter::Pattern;
@@ -25,7 +25,7 @@ use crate::pipeline::tests::log::decoder;
 use crate::pipeline::{Claims, Ended, Error};
 use crate::sink::claim_check::{self, ClaimCheck};
 use crate::sink::quarantine::{Entry, Quarantine, Reader};
-use crate::sink::{Refusal, Settlement};
+use crate::sink::{MessageRejected, Settlement};
 use crate::source::tests::server::{Answer, Server, rows as answers};
 use crate::source::{Columns, Start, replica_of};
 use rig::{PATIENCE, Rig, Setup, each_row, events, flow, within};
@@ -123,7 +123,7 @@ async fn a_refusal_ends_the_loop_by_name_and_so_does_the_end_of_the_sink() {
     let stop = CancellationToken::new();
     within("taken", rig.take(&events("rows/mysql-9.7"), &stop)).await.expect("there is room");
     let ticket = within("a message", rig.sink.recv()).await.expect("there are messages");
-    let error = Refusal::TooLarge { bytes: 9, limit: 5, destination: "topic".to_owned() };
+    let error = MessageRejected::TooLarge { bytes: 9, limit: 5, destination: "topic".to_owned() };
     let failed = Settlement::Failed { message: Box::new(ticket.message.clone()), error };
     rig.settled.send(failed).await.expect("the loop listens");
     let (sender, _) = mpsc::channel(1);
@@ -413,7 +413,8 @@ async fn while_it_stands_halted_what_is_on_its_way_is_still_delivered() {
     let far = async {
         for number in 0..3 {
             let message = sink.recv().await.expect("three rows").message;
-            let error = Refusal::TooLarge { bytes: 9, limit: 5, destination: "t".to_owned() };
+            let error =
+                MessageRejected::TooLarge { bytes: 9, limit: 5, destination: "t".to_owned() };
             let (id, ack_group) = (message.id, message.ack_group);
             let settlement = if number < 2 {
                 Settlement::Failed { message: Box::new(message), error }
@@ -636,13 +637,13 @@ async fn tables_without_names_are_asked_for_where_their_rows_are_published() {
 async fn what_is_held_back_is_told_to_operators_by_the_names_of_the_server() {
     let stop = CancellationToken::new();
     for (case, held) in [(NameCase::Sensitive, 0), (NameCase::Insensitive, 1)] {
-        let desk = Arc::new(Desk::default());
-        desk.open(&[]);
-        let controls = Some(Arc::clone(&desk));
+        let registry = Arc::new(ControlRegistry::default());
+        registry.open(&[]);
+        let controls = Some(Arc::clone(&registry));
         let mut rig = Rig::new(Setup { controls, ..Setup::default() });
         rig.pipeline.compare_names(case);
         let (pattern, reason, by) = ("D.T".to_owned(), "a test".to_owned(), "nobody".to_owned());
-        desk.command(&Command::Suppress { pattern, reason, by }, 1).expect("it is open");
+        registry.command(&Command::Suppress { pattern, reason, by }, 1).expect("it is open");
         // What is asked goes before a look at what is due.
         let looked = within("it turns", rig.pipeline.idle(rig.watcher.0.notified())).await;
         looked.expect("it goes on");
@@ -657,7 +658,7 @@ async fn what_is_held_back_is_told_to_operators_by_the_names_of_the_server() {
         let kind = if held == 1 { Kind::Suppressed } else { Kind::Change };
         assert_eq!(message.await.kind, kind);
         let is_told = async {
-            while desk.status().first().is_none_or(|control| control.rows != held) {
+            while registry.status().first().is_none_or(|control| control.rows != held) {
                 watcher.0.notified().await;
             }
         };

@@ -198,8 +198,8 @@ impl App {
         let shown = (Arc::clone(&controls.snapshot), Arc::clone(&metrics));
         let of = (state.clone(), gauge.clone(), controls.reloader.filters());
         let (snapshots, asked) = Snapshots::new(&plan, &checkpoint, shown, of)?;
-        let in_canaries =
-            (monitoring.watch.view.watermark(), monitoring.freshness_state.nonces().clone());
+        let freshness_state = Arc::clone(&monitoring.freshness_state);
+        let in_canaries = (monitoring.watch.view.watermark(), freshness_state.nonces().clone());
         let mut flow =
             flow(&plan, &checkpoint, &source, body_bytes_max, in_canaries, snapshots.attempt())?;
         let Controls { held, replay, reloader, .. } = controls;
@@ -211,7 +211,7 @@ impl App {
             settlements,
             saver: checkpointing,
             metrics: Arc::clone(&metrics),
-            observer: Arc::clone(&monitoring.freshness_state) as _,
+            observer: Arc::clone(&freshness_state) as _,
             gauge,
             ticker: monitoring.loops.register("stream", LOOP_PAUSE_MAX),
             quarantine,
@@ -226,11 +226,7 @@ impl App {
             state: state.clone(),
             liveness: monitoring.liveness,
             reporter: monitoring.reporter,
-            history: SourceRollback::new(
-                &plan,
-                monitoring.freshness_state.received().clone(),
-                None,
-            ),
+            rollback: SourceRollback::new(&plan, freshness_state.received().clone(), None),
             followed_by: monitoring.hosts.followed_by,
             findings: monitoring.findings,
             leads_to,
@@ -240,7 +236,7 @@ impl App {
         Ok(Self {
             plan,
             state,
-            freshness_state: monitoring.freshness_state,
+            freshness_state,
             metrics,
             shared,
             sink: sink.permitted(lease.permit()),

@@ -290,8 +290,8 @@ async fn serve(
     }
     let digests = controls.digests.map(|digests| shadow::endpoint(plan, digests));
     let recorder = Recorder::new(plan, written_to);
-    let shows = Arc::clone(&builder);
-    let status = Box::new(move || shows.status());
+    let shown_by = Arc::clone(&builder);
+    let status = Box::new(move || shown_by.status());
     let shown = recorder.clone();
     let history = Box::new(move || shown.document());
     let http = TaskGroup::new("http");

@@ -58,13 +58,13 @@ impl Opened {
 pub(super) async fn open_source(
     plan: &Plan,
     saved: Option<&Checkpoint>,
-    history: &SourceRollback,
+    rollback: &SourceRollback,
     reporter: &Reporter,
 ) -> Result<Opened, StartError> {
     let wanted = wanted(plan, saved);
     let mut patience = Patience::new(plan.start_patience, "the source is not available yet");
     loop {
-        let error = match checked(plan, &wanted, history).await {
+        let error = match checked(plan, &wanted, rollback).await {
             Ok(opened) => return Ok(opened),
             Err(error) => error,
         };
@@ -175,11 +175,11 @@ pub(super) async fn look(plan: &Plan, host: usize) -> Result<(Facts, Catalog), s
 pub(super) async fn checked(
     plan: &Plan,
     wanted: &Wanted,
-    history: &SourceRollback,
+    rollback: &SourceRollback,
 ) -> Result<Opened, StartError> {
     let (host, resolved) =
         resume::resolve_any(&plan.source, find(plan).await.first(), wanted).await?;
-    history.is_held_by(plan.source.host(host)?).await?;
+    rollback.refuse(plan.source.host(host)?).await?;
     let (facts, catalog) = look(plan, host).await?;
     let demands = demands(plan);
     let mut refused = Vec::new();

@@ -1,4 +1,4 @@
-//! Whether the source still has the history that came from it.
+//! Whether the source was put back to an older state, as by restoring a backup.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl SourceRollback {
 
     /// Refuses a server that was put back to an older state. To be asked on a connection that was made
     /// after the stream's, whose server was not restarted in between or the stream would have ended.
-    pub(super) async fn is_held_by(&self, host: &HostPort) -> Result<(), Error> {
+    pub(super) async fn refuse(&self, host: &HostPort) -> Result<(), Error> {
         let heartbeat = self.received.newest().map(|it| ("heartbeat", it, &self.table));
         let canary = self.canary.as_ref().map(|(it, table)| ("canary", *it, table));
         let mut session = None;

@@ -58,10 +58,10 @@ pub(super) async fn open(
         Some(saved) => echo::newest(plan, &shared, saved.epoch).await,
         None => None,
     };
-    let history =
+    let rollback =
         SourceRollback::new(plan, monitoring.freshness_state.received().clone(), saved.as_ref());
-    let history = history.with_canary(plan, canary);
-    let source = open_source(plan, saved.as_ref(), &history, &monitoring.reporter).await?;
+    let rollback = rollback.with_canary(plan, canary);
+    let source = open_source(plan, saved.as_ref(), &rollback, &monitoring.reporter).await?;
     if let AnyStore::File(store) = &store {
         // The source answers by now: it is streamed from, or will be.
         lease.take(plan, monitoring, store.lock_identity().await).await?;

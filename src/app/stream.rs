@@ -54,7 +54,7 @@ pub(super) struct Stream {
     state: State,
     liveness: Liveness,
     reporter: Reporter,
-    history: SourceRollback,
+    rollback: SourceRollback,
     /// Who is told where the stream comes from.
     followed_by: Option<SharedHost>,
     findings: Findings,
@@ -76,7 +76,7 @@ pub(super) struct StreamContext {
     pub(super) state: State,
     pub(super) liveness: Liveness,
     pub(super) reporter: Reporter,
-    pub(super) history: SourceRollback,
+    pub(super) rollback: SourceRollback,
     /// Who is told where the stream comes from.
     pub(super) followed_by: Option<SharedHost>,
     /// Who is told of the source's settings.
@@ -99,7 +99,7 @@ impl Stream {
             state,
             liveness,
             reporter,
-            history,
+            rollback,
             followed_by,
             findings,
             leads_to,
@@ -126,7 +126,7 @@ impl Stream {
             state,
             liveness,
             reporter,
-            history,
+            rollback,
             followed_by,
             findings,
             leads_to,
@@ -236,7 +236,7 @@ impl Stream {
     async fn stream_once(&mut self, stop: &CancellationToken) -> Result<Turn, Error> {
         let wanted = self.place();
         let (source, host, liveness) = (&self.source, self.host, &self.liveness);
-        let history = &self.history;
+        let rollback = &self.rollback;
         let first = self.resolved.take();
         let dialling = async {
             let (host, resolved) = match first {
@@ -244,7 +244,7 @@ impl Stream {
                 None => resume::resolve_any(source, host, &wanted).await?,
             };
             let replica = Replica::connect(source, host, &resolved.start, liveness).await?;
-            history.is_held_by(&replica.identity().host).await?;
+            rollback.refuse(&replica.identity().host).await?;
             Ok::<_, source::Error>((host, replica, resolved))
         };
         // Messages on their way settle meanwhile.

@@ -36,8 +36,8 @@ pub(super) async fn check(
         Some((saved, shared)) => echo::newest(plan, shared, saved.epoch).await,
         None => None,
     };
-    let history = SourceRollback::new(plan, Received::default(), saved).with_canary(plan, canary);
-    let opened = match checked(plan, &wanted(plan, saved), &history).await {
+    let rollback = SourceRollback::new(plan, Received::default(), saved).with_canary(plan, canary);
+    let opened = match checked(plan, &wanted(plan, saved), &rollback).await {
         Ok(opened) => opened,
         // Told already, server by server.
         Err(StartError::Refused(_)) => return,

@@ -194,7 +194,7 @@ impl Tracker {
                 ack_group.transactions += 1;
             }
             TransactionKind::User | TransactionKind::Filtered | TransactionKind::Canary => {
-                ack_group.transactions += 1
+                ack_group.transactions += 1;
             }
             TransactionKind::Checkpoint | TransactionKind::Lease => return,
         }

@@ -83,6 +83,7 @@ impl<R: Read> FileReader<R> {
     }
 
     /// Refuses events of more bytes: each is held as a whole.
+    #[must_use]
     pub fn limited(self, event_bytes_max: u64) -> Self {
         Self { event_bytes_max, ..self }
     }

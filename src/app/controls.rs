@@ -27,7 +27,7 @@ pub(super) fn shown(registry: &ControlRegistry, freshness: &FreshnessState) -> V
 pub(super) fn families(
     registry: &Arc<ControlRegistry>,
     freshness: &Arc<FreshnessState>,
-) -> [ScrapedFamily; 3] {
+) -> [ScrapedFamily; 4] {
     let gauge = |name, help, of: fn(&ControlStatus) -> Option<f64>| {
         let (registry, freshness) = (Arc::clone(registry), Arc::clone(freshness));
         let read = move || {
@@ -63,6 +63,12 @@ pub(super) fn families(
             },
         ),
         gauge(
+            "binpulse_control_overdue_seconds",
+            "Time since a pause was to be over that is still there: its rows are being sent, or can't be. 0 \
+             until then; no series for what does not end by itself.",
+            |control| overdue(control, platform::wall_us()),
+        ),
+        gauge(
             "binpulse_suppressed_purge_margin_seconds",
             "Time until the source may purge the first of these rows, at least: then release --send can \
              not send it any more. No series while nothing is held back, or the source purges nothing by \
@@ -70,4 +76,27 @@ pub(super) fn families(
             |control| control.purge_margin_seconds,
         ),
     ]
+}
+
+/// Seconds since it was to be over, by the clock that ends it; `None`: it has no end of its own.
+fn overdue(control: &ControlStatus, now_us: i64) -> Option<f64> {
+    let since_us = now_us.saturating_sub(control.until_us?).max(0);
+    #[expect(clippy::cast_precision_loss, reason = "an age, not an identity")]
+    Some(since_us as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_overdue_from_its_end_on_and_nothing_else_is() {
+        let at = |until_us, now_us| {
+            overdue(&ControlStatus { until_us, ..ControlStatus::default() }, now_us)
+        };
+        assert_eq!(at(None, 5_000_000), None);
+        assert_eq!(at(Some(5_000_000), 4_000_000), Some(0.0));
+        assert_eq!(at(Some(5_000_000), 7_500_000), Some(2.5));
+        assert_eq!(at(Some(i64::MAX), i64::MIN), Some(0.0));
+    }
 }

@@ -37,6 +37,9 @@ pub(crate) struct Group {
     /// Counts all of the server.
     pub(crate) ordinal: u64,
     pub(crate) start: u64,
+    /// When the client committed it, microseconds since 1970 UTC, and on which server.
+    pub(crate) original_us: i64,
+    pub(crate) server_id: u32,
     pub(crate) events: Vec<Vec<u8>>,
     pub(crate) changes: Vec<Change>,
 }
@@ -85,8 +88,13 @@ const ARTIFICIAL: u16 = 0x20;
 
 impl Log {
     pub(crate) fn new(server_id: u32) -> Self {
+        Self::with_past(server_id, GtidSet::new())
+    }
+
+    /// One that begins behind these transactions.
+    pub(crate) fn with_past(server_id: u32, before: GtidSet) -> Self {
         let mut log = Self { files: VecDeque::new(), server_id, next_ordinal: 1 };
-        log.open(1, GtidSet::new());
+        log.open(1, before);
         log
     }
 
@@ -182,7 +190,8 @@ impl Log {
         }
         let ordinal = self.next_ordinal;
         self.next_ordinal += 1;
-        let group = Arc::new(Group { gtid, ordinal, start, events, changes });
+        let group = Group { gtid, ordinal, start, original_us, server_id, events, changes };
+        let group = Arc::new(group);
         let file = self.files.back_mut().expect("a log has a file");
         file.end = end;
         file.groups.push(Arc::clone(&group));

@@ -75,6 +75,10 @@ impl World {
         let until = Instant::now() + RELEASED_WITHIN;
         loop {
             let controls = self.controls();
+            if self.is_halted() {
+                // What is held back ends with the checkpoint.
+                return true;
+            }
             if controls.as_ref().is_some_and(Vec::is_empty) {
                 self.oracle.nothing_is_held();
                 return true;

@@ -1,5 +1,7 @@
 //! One run: a source, a topic, processes of the service, and what befalls them, all by one seed.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,9 @@ use crate::server::{Server, schema};
 use crate::sns::{Sns, Subscriber};
 use crate::workload;
 
+/// The stream's name.
+pub(crate) const STREAM: &str = "sim";
+
 /// When runs begin, microseconds since 1970 UTC.
 const EPOCH_US: i64 = 1_800_000_000_000_000;
 
@@ -31,6 +36,8 @@ pub(crate) enum Kind {
     Diagnosis,
     /// Two processes, one of which stands by.
     Pair,
+    /// Logs are purged while the stream is away.
+    Purge,
 }
 
 /// What the seed decides of the settings.
@@ -46,14 +53,28 @@ pub(crate) struct Setting {
 
 impl Setting {
     fn of(dice: &mut Dice) -> Self {
-        let kind = *dice.pick(&[Kind::Mixed, Kind::Mixed, Kind::Diagnosis, Kind::Pair]);
+        let kind = *dice.pick(&[
+            Kind::Mixed,
+            Kind::Mixed,
+            Kind::Mixed,
+            Kind::Diagnosis,
+            Kind::Diagnosis,
+            Kind::Pair,
+            Kind::Pair,
+            Kind::Purge,
+        ]);
+        let machines = match kind {
+            Kind::Pair => 2,
+            Kind::Purge if dice.one_in(4) => 2,
+            _ => 1,
+        };
         Self {
             kind,
             fifo: dice.one_in(2),
             lanes: *dice.pick(&[1, 1, 3]),
-            table_store: kind == Kind::Pair || dice.one_in(2),
+            table_store: machines > 1 || dice.one_in(2),
             linger_ms: *dice.pick(&[0, 20, 200]),
-            machines: if kind == Kind::Pair { 2 } else { 1 },
+            machines,
         }
     }
 }
@@ -68,6 +89,10 @@ pub(crate) struct World {
     pub(crate) wall: Arc<dyn Fn() -> i64 + Send + Sync>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) dice: Dice,
+    /// Processes that have halted, and were judged.
+    pub(crate) judged: BTreeSet<u64>,
+    /// The epoch after which an operator permits another.
+    pub(crate) new_epoch: Option<u64>,
     folder: TempDir,
     processes: u64,
 }
@@ -96,8 +121,14 @@ pub(crate) struct Report {
     pub(crate) repeats: u64,
     pub(crate) saves: u64,
     pub(crate) processes: u64,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) digest: u64,
     pub(crate) wrong: Option<String>,
+}
+
+/// The name of a seed's kind.
+pub(crate) fn kind_of(seed: u64) -> String {
+    format!("{:?}", Setting::of(&mut Dice::new(seed)).kind)
 }
 
 /// Runs a seed to its end.
@@ -145,6 +176,8 @@ impl World {
             wall,
             slots,
             dice,
+            judged: BTreeSet::new(),
+            new_epoch: None,
             folder: tempfile::tempdir().expect("a folder"),
             processes: 0,
         }
@@ -155,16 +188,20 @@ impl World {
         &self.servers[0]
     }
 
+    pub(crate) fn checkpoint_path(&self, machine: usize) -> PathBuf {
+        self.folder.path().join(format!("checkpoint-{machine}"))
+    }
+
     fn plan(&self, machine: usize) -> Plan {
         let Setting { fifo, lanes, table_store, linger_ms, .. } = self.setting;
         let hosts: Vec<_> = self.servers.iter().map(|it| format!("{}:3306", it.name)).collect();
         let topic =
             format!("arn:aws:sns:eu-west-1:000000000000:t{}", if fifo { ".fifo" } else { "" });
-        let path = self.folder.path().join(format!("checkpoint-{machine}"));
+        let path = self.checkpoint_path(machine);
         let password = self.folder.path().join("password");
         std::fs::write(&password, "secret").expect("room");
         let flags: Vec<(&'static str, String)> = vec![
-            ("stream.name", "sim".to_owned()),
+            ("stream.name", STREAM.to_owned()),
             ("source.hosts", hosts.join(",")),
             ("source.user", "binpulse".to_owned()),
             ("source.password", password.to_string_lossy().into_owned()),
@@ -189,21 +226,27 @@ impl World {
         ];
         let values = load(None, &Environment::new(), &flags, &|_| Ok("secret".to_owned()));
         let values = values.unwrap_or_else(|errors| panic!("{errors:?}"));
-        Plan::new(&values).unwrap_or_else(|errors| panic!("{errors:?}"))
+        let plan = Plan::new(&values).unwrap_or_else(|errors| panic!("{errors:?}"));
+        Plan { new_epoch: self.new_epoch, ..plan }
     }
 
-    /// Starts a process on this machine.
-    fn start(&mut self, machine: usize) {
-        self.processes += 1;
-        let number = self.processes;
-        let process = Process::new(
+    /// A process of this machine.
+    pub(crate) fn process_on(&mut self, machine: usize, number: u64) -> Arc<Process> {
+        Process::new(
             (machine, number),
             &self.network,
             &self.servers,
             &self.sns,
             &self.wall,
             self.dice.fork(),
-        );
+        )
+    }
+
+    /// Starts a process on this machine.
+    fn start(&mut self, machine: usize) {
+        self.processes += 1;
+        let number = self.processes;
+        let process = self.process_on(machine, number);
         self.oracle.tell(|| format!("process {number} starts on machine {machine}"));
         let stop = CancellationToken::new();
         let running = Box::pin(run(self.plan(machine), stop.clone()));
@@ -218,6 +261,7 @@ impl World {
             match &mut slot.process {
                 None => {
                     if Instant::now() >= slot.starts_at {
+                        self.check_saved().await;
                         self.start(machine);
                     }
                 }
@@ -256,6 +300,7 @@ impl World {
         while Instant::now() < until {
             self.tend().await;
             self.look();
+            self.judge_halts().await;
             if self.oracle.wrong().is_some() {
                 return false;
             }
@@ -296,6 +341,7 @@ impl World {
         match self.setting.kind {
             Kind::Mixed | Kind::Pair => self.storm().await,
             Kind::Diagnosis => self.diagnose().await,
+            Kind::Purge => self.purge_while_away().await,
         }
         faults::heal(self);
         self.settle(&working).await;
@@ -360,13 +406,13 @@ impl World {
         if !self.release().await {
             return;
         }
-        if !self.pass(Duration::from_secs(45)).await {
+        if !self.pass(Duration::from_secs(45)).await || !self.begin_again().await {
             return;
         }
         working.stop().await;
         let until = Instant::now() + Duration::from_mins(2);
         let server = self.primary().id;
-        while !self.oracle.missing(server).is_empty() && Instant::now() < until {
+        while self.oracle.missing().is_some() && Instant::now() < until {
             if !self.pass(Duration::from_secs(1)).await {
                 return;
             }
@@ -381,21 +427,22 @@ impl World {
             self.oracle.is_wrong(format!("all is healed, and is called {state}: {sentence}"));
             return;
         }
-        self.stop().await;
+        self.stop(&[Outcome::Stopped]).await;
         self.oracle.finish(server);
         if let Some(panic) = crate::take_panic() {
             self.oracle.is_wrong(format!("a panic: {panic}"));
         }
     }
 
-    async fn stop(&mut self) {
+    /// Tells all processes to stop, which must end like this.
+    pub(crate) async fn stop(&mut self, ends: &[Outcome]) {
         for slot in &mut self.slots {
             let Some(running) = slot.process.take() else { continue };
             running.stop.cancel();
             let ended = tokio::time::timeout(Duration::from_mins(1), running.outcome).await;
             let number = running.process.number;
             self.oracle.tell(|| format!("process {number} was stopped: {ended:?}"));
-            if !matches!(ended, Ok(Ok(Outcome::Stopped))) {
+            if !matches!(ended, Ok(Ok(outcome)) if ends.contains(&outcome)) {
                 self.oracle.is_wrong(format!("process {number} was told to stop: {ended:?}"));
             }
         }
@@ -403,7 +450,7 @@ impl World {
     }
 
     fn report(&self, seed: u64) -> Report {
-        let (rows, repeats, saves) = self.oracle.counts();
+        let (rows, repeats, saves) = self.oracle.totals();
         Report {
             seed,
             setting: self.setting.clone(),
@@ -412,6 +459,7 @@ impl World {
             repeats,
             saves,
             processes: self.processes,
+            counts: self.oracle.counts(),
             digest: self.oracle.digest(),
             wrong: self.oracle.wrong(),
         }

@@ -87,6 +87,7 @@ async fn send_all(sender: &Sender) {
     let (mut tasks, mut tried_us) = (JoinSet::new(), i64::MIN);
     loop {
         tokio::select! {
+            biased;
             () = sender.stop.cancelled() => break,
             Some(_ended) = tasks.join_next() => {}
             taken = sender.desk.next_sending(tried_us), if tasks.len() < SENT_AT_ONCE => {
@@ -270,6 +271,7 @@ impl Sender {
                 async move { Box::pin(replay(plan, request, &stop)).await },
             ));
         let ended = tokio::select! {
+            biased;
             ended = &mut running => ended,
             () = self.desk.given_up(control.at_us) => {
                 drop(guard);

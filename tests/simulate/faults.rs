@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::dice::Dice;
+use crate::failover::come_up;
 use crate::machine::Route;
 use crate::server::Ailments;
 use crate::sns::Trouble;
@@ -186,13 +187,14 @@ impl Fault {
         self.set_on(world, machine);
         let server = Arc::clone(world.primary());
         let (network, sns) = (Arc::clone(&world.network), Arc::clone(&world.sns));
+        let (servers, oracle) = (world.servers.clone(), Arc::clone(&world.oracle));
         tokio::spawn(async move {
             sleep(lasts).await;
             match self {
                 Self::Partition => network.change(machine, server.id, |route| route.hung = false),
                 Self::ServerCrash => {
                     if server.state().ailments.down {
-                        server.start();
+                        come_up(&server, &servers, &oracle);
                     }
                 }
                 Self::SnsHangs => sns.trouble(|it| it.hung = false),
@@ -252,7 +254,7 @@ pub(crate) fn heal(world: &mut World) {
     world.sns.trouble(|it| *it = Trouble::default());
     for server in &world.servers {
         if server.state().ailments.down {
-            server.start();
+            come_up(server, &world.servers, &world.oracle);
         }
         server.ail(|it| *it = Ailments::default());
         for machine in 0..world.slots.len() {

@@ -12,6 +12,7 @@
 mod answers;
 #[path = "../support/dice.rs"]
 mod dice;
+mod failover;
 mod faults;
 #[path = "../support/aws/form.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with tests that read more of a form")]

@@ -25,7 +25,8 @@ type Words = String;
 #[derive(Default)]
 struct Seen {
     /// Every user's row change that became durable on a server: where in the order of its log.
-    logged_places: BTreeMap<(u32, Words), usize>,
+    logged_places: BTreeMap<(u32, Words), u64>,
+    logged_rows: u64,
     /// Those of them that are to be published, and are not yet.
     pending: BTreeMap<Words, Gtid>,
     /// When their transaction was committed, as its client was told.
@@ -44,6 +45,8 @@ struct Seen {
     held: BTreeSet<String>,
     /// Changes that the source itself did not send, or has no more.
     lost: BTreeSet<Words>,
+    /// Transactions that streams were sent, and that went with a server.
+    forked: GtidSet,
     /// Epochs up to this one are over: an operator began another.
     epoch_over: u64,
     /// What was done to the run, and what came of it: how often.
@@ -167,6 +170,47 @@ impl Oracle {
         seen.held.clear();
     }
 
+    /// A server is a copy of another now.
+    pub(crate) fn copied(&self, server: u32, of: u32) {
+        let mut seen = self.seen();
+        seen.logged_places.retain(|(on, _), _| *on != server);
+        let there = seen.logged_places.iter().filter(|((on, _), _)| *on == of);
+        let there: Vec<_> = there.map(|((_, words), at)| ((server, words.clone()), *at)).collect();
+        seen.logged_places.extend(there);
+        let beats = seen.heartbeats.range((of, 0)..(of + 1, 0));
+        let beats: Vec<_> = beats.map(|((_, n), count)| ((server, *n), *count)).collect();
+        seen.heartbeats.retain(|(on, _), _| *on != server);
+        seen.heartbeats.extend(beats);
+        let groups = seen.user_groups.get(&of).copied().unwrap_or_default();
+        seen.user_groups.insert(server, groups);
+    }
+
+    /// A server has taken the place of another, which has these transactions alone: they are lost.
+    pub(crate) fn failed_over(&self, lacking: &[Arc<Group>], old: &Server, new: &Server) {
+        let sent = old.state().sent.clone();
+        let words: Vec<_> = lacking.iter().map(|group| group.gtid).collect();
+        self.tell(|| format!("{} lacks {words:?}", new.name));
+        let mut seen = self.seen();
+        for group in lacking {
+            if sent.contains(&group.gtid) {
+                seen.forked.insert(group.gtid);
+            }
+            for change in group.changes.iter().filter(|change| change.table.schema == "shop") {
+                seen.is_lost(&words_of(change));
+            }
+        }
+        // Who saved last is what the table says now.
+        seen.saver = None;
+        if !lacking.is_empty() {
+            *seen.counts.entry("failovers with loss").or_default() += 1;
+        }
+    }
+
+    /// Whether a stream was sent what the servers have no more.
+    pub(crate) fn is_forked(&self) -> bool {
+        !self.seen().forked.is_empty()
+    }
+
     /// Whether no table was held back since all were let go.
     pub(crate) fn holds_nothing(&self) -> bool {
         self.seen().held.is_empty()
@@ -202,7 +246,7 @@ impl Oracle {
             self.is_wrong(format!("{missing} changes were never published, such as {first}"));
         }
         let seen = self.seen();
-        let mut lanes: BTreeMap<(u64, &str), Vec<(u64, usize)>> = BTreeMap::new();
+        let mut lanes: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
         let mut wrong = Vec::new();
         for ((epoch, lane, number), words) in &seen.published {
             if *epoch <= seen.epoch_over {
@@ -353,7 +397,7 @@ const QUIET_MAX: f64 = 20.0;
 /// The same for `live`.
 const LIVE_MAX: f64 = 30.0;
 
-fn words(change: &Change) -> Words {
+fn words_of(change: &Change) -> Words {
     let image = |row: &Option<Vec<Value>>| match row {
         None => "-".to_owned(),
         Some(row) => row.iter().map(Value::as_text).collect::<Vec<_>>().join("/"),
@@ -376,8 +420,9 @@ impl Witness for Oracle {
         for change in &group.changes {
             match (change.table.schema, change.table.name) {
                 ("shop", _) => {
-                    let words = words(change);
-                    let place = seen.logged_places.len();
+                    let words = words_of(change);
+                    seen.logged_rows += 1;
+                    let place = seen.logged_rows;
                     seen.logged_places.insert((server.id, words.clone()), place);
                     if !seen.is_done(&words) {
                         seen.pending.insert(words.clone(), group.gtid);
@@ -404,7 +449,7 @@ impl Witness for Oracle {
         let is_own = group.gtid.source == server.state().uuid;
         for change in &group.changes {
             if change.table.schema == "shop" {
-                let (mut seen, words) = (self.seen(), words(change));
+                let (mut seen, words) = (self.seen(), words_of(change));
                 if seen.pending.contains_key(&words) {
                     seen.waiting.entry(words).or_insert_with(Instant::now);
                 }

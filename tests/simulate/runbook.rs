@@ -105,6 +105,10 @@ impl World {
                     let mut servers = self.servers.iter();
                     servers.any(|server| !server.state().purged.is_subset_of(&saved))
                 }
+                "diverged" => {
+                    self.oracle.count("halts as diverged");
+                    self.oracle.is_forked()
+                }
                 _ => false,
             };
             if !has_to {

@@ -62,8 +62,9 @@ pub(crate) struct State {
     pub(crate) committed: u64,
     /// What the replica has received.
     pub(crate) acknowledged: u64,
-    /// Commits wait for another server of the run to receive them.
+    /// Commits wait for another server of the run to receive them, unless that was given up meanwhile.
     pub(crate) is_semisync: bool,
+    pub(crate) has_given_up: bool,
     /// The server that this one is a replica of.
     pub(crate) follows: Option<u32>,
     /// Its name among servers. One that is set up anew gets another.
@@ -106,12 +107,12 @@ impl State {
     }
 
     /// The first transaction behind this one that is durable.
-    pub(crate) fn durable_behind(&self, ordinal: u64) -> Option<Arc<Group>> {
-        let next = self.log.files.iter().find_map(|file| {
+    pub(crate) fn durable_behind(&self, ordinal: u64) -> Option<(u64, Arc<Group>)> {
+        let (file, next) = self.log.files.iter().find_map(|file| {
             let passed = file.groups.partition_point(|group| group.ordinal <= ordinal);
-            file.groups.get(passed)
+            Some((file.number, file.groups.get(passed)?))
         })?;
-        (next.ordinal <= self.synced).then(|| Arc::clone(next))
+        (next.ordinal <= self.synced).then(|| (file, Arc::clone(next)))
     }
 }
 
@@ -152,7 +153,7 @@ impl Server {
         dice: Dice,
     ) -> Arc<Self> {
         let state = State {
-            log: Log::new(id),
+            log: Log::new(id, wall()),
             rows: BTreeMap::new(),
             locks: BTreeMap::new(),
             named: BTreeMap::new(),
@@ -163,8 +164,9 @@ impl Server {
             committed: 0,
             acknowledged: 0,
             is_semisync: false,
+            has_given_up: false,
             follows: None,
-            uuid: uuid_of(id, 0),
+            uuid: uuid_of(id),
             ailments: Ailments::default(),
             life: 1,
             begun: Instant::now(),
@@ -257,7 +259,7 @@ impl Server {
         let mut state = self.state();
         state.ailments = Ailments { read_only: state.ailments.read_only, ..Ailments::default() };
         state.begun = Instant::now();
-        state.log.rotate();
+        state.log.rotate(self.now_us());
         drop(state);
         self.changed.notify_waiters();
     }
@@ -329,19 +331,20 @@ impl Server {
     }
 
     /// Is set up anew, as a copy of that server, which it then follows.
-    pub(crate) fn copy(&self, of: &Self, times: u8) {
+    pub(crate) fn copy(&self, of: &Self) {
         let (rows, executed) = {
             let source = of.state();
             (source.rows.clone(), source.executed.clone())
         };
         let mut state = self.state();
         state.life += 1;
-        state.log = Log::with_past(self.id, executed.clone());
+        state.log = Log::with_past(self.id, executed.clone(), self.now_us());
         (state.synced, state.committed, state.acknowledged) = (0, 0, 0);
         state.rows = rows;
         (state.logged, state.purged) = (executed.clone(), executed.clone());
         state.executed = executed;
-        state.uuid = uuid_of(self.id, times);
+        state.ailments = Ailments::default();
+        state.uuid.0[14] += 1;
         state.sequence = 1;
         state.sent = GtidSet::new();
         state.follows = Some(of.id);
@@ -380,11 +383,15 @@ impl Server {
         self.changed.notify_waiters();
         tells("Waiting for semi-sync ACK from replica");
         let acknowledged = self.until(life, |state| {
-            let is_waited_for = state.ailments.replica_mute || state.is_semisync;
+            let is_waited_for =
+                state.ailments.replica_mute || state.is_semisync && !state.has_given_up;
             !is_waited_for || state.acknowledged >= group.ordinal
         });
-        if let Ok(Err(Broken)) = tokio::time::timeout(SEMISYNC_TIMEOUT, acknowledged).await {
-            return Err(Broken);
+        match tokio::time::timeout(SEMISYNC_TIMEOUT, acknowledged).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Broken)) => return Err(Broken),
+            // It goes on without, until the replica has caught up.
+            Err(_) => self.state().has_given_up = true,
         }
         tells("waiting for handler commit");
         self.until(life, |state| state.committed + 1 == group.ordinal).await?;
@@ -430,7 +437,7 @@ impl Server {
         if state.ailments.down || !state.is_at_rest() {
             return false;
         }
-        state.log.rotate();
+        state.log.rotate(self.now_us());
         let mut is_any = false;
         while state.log.files.len() > files_max {
             let oldest = state.log.files.front().map_or(0, |file| file.number);
@@ -457,10 +464,8 @@ fn gtid(source: Uuid, sequence: i64) -> Gtid {
     Gtid { source, tag: Tag::default(), sequence }
 }
 
-/// The name of a server that was set up anew so many times.
-fn uuid_of(id: u32, times: u8) -> Uuid {
+fn uuid_of(id: u32) -> Uuid {
     let mut uuid = [0x11; 16];
-    uuid[14] = times;
     uuid[15] = u8::try_from(id).expect("a small number");
     Uuid(uuid)
 }

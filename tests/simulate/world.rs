@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::dice::Dice;
+use crate::failover;
 use crate::faults::{self, Fault};
 use crate::machine::{Host, Network, Process};
 use crate::oracle::Oracle;
@@ -38,6 +39,8 @@ pub(crate) enum Kind {
     Pair,
     /// Logs are purged while the stream is away.
     Purge,
+    /// Two servers, which change places.
+    Failover,
 }
 
 /// What the seed decides of the settings.
@@ -49,6 +52,12 @@ pub(crate) struct Setting {
     pub(crate) table_store: bool,
     pub(crate) linger_ms: u64,
     pub(crate) machines: usize,
+    /// Operators hold tables back.
+    pub(crate) operated: bool,
+    /// Of two servers: whether commits wait for the replica.
+    pub(crate) semisync: bool,
+    /// And how long a transaction takes to get there.
+    pub(crate) replica_ms: u64,
 }
 
 impl Setting {
@@ -62,14 +71,21 @@ impl Setting {
             Kind::Pair,
             Kind::Pair,
             Kind::Purge,
+            Kind::Failover,
+            Kind::Failover,
         ]);
         let machines = match kind {
             Kind::Pair => 2,
-            Kind::Purge if dice.one_in(4) => 2,
+            Kind::Purge | Kind::Failover if dice.one_in(4) => 2,
             _ => 1,
         };
+        let semisync = dice.one_in(2);
         Self {
             kind,
+            operated: kind != Kind::Failover || dice.one_in(3),
+            semisync,
+            // What is waited for is on its way for a short time only, or nothing would get on.
+            replica_ms: if semisync { 4 } else { *dice.pick(&[4, 30, 200]) },
             fifo: dice.one_in(2),
             lanes: *dice.pick(&[1, 1, 3]),
             table_store: machines > 1 || dice.one_in(2),
@@ -161,7 +177,12 @@ impl World {
         let server = |name, id, dice| {
             Server::new((name, id), &tables, Arc::clone(&oracle) as _, Arc::clone(&wall), dice)
         };
-        let servers = vec![server("db1", 1, dice.fork())];
+        let mut servers = vec![server("db1", 1, dice.fork())];
+        if setting.kind == Kind::Failover {
+            servers.push(server("db2", 2, dice.fork()));
+            servers[1].state().follows = Some(1);
+            servers[0].state().is_semisync = setting.semisync;
+        }
         let sns = Sns::new(setting.fifo, Arc::clone(&oracle) as Arc<dyn Subscriber>, dice.fork());
         let slots = (0..setting.machines)
             .map(|_| Slot { process: None, starts_at: Instant::now() })
@@ -185,7 +206,7 @@ impl World {
 
     /// The server that takes the users' writes.
     pub(crate) fn primary(&self) -> &Arc<Server> {
-        &self.servers[0]
+        failover::primary(&self.servers)
     }
 
     pub(crate) fn checkpoint_path(&self, machine: usize) -> PathBuf {
@@ -311,10 +332,12 @@ impl World {
     }
 
     fn look(&mut self) {
-        let server = self.primary().id;
+        let servers = failover::by_address(&self.servers);
         for slot in &self.slots {
             let Some(running) = &slot.process else { continue };
             if let Some(status) = running.process.status() {
+                let host = status["source"]["host"].as_str().unwrap_or_default();
+                let server = servers.get(host).copied().unwrap_or_default();
                 self.oracle.shown(&running.process, server, &status);
             }
         }
@@ -337,9 +360,16 @@ impl World {
     }
 
     async fn live(&mut self) {
+        if self.servers.len() > 1 {
+            for server in self.servers.clone() {
+                let (servers, oracle) = (self.servers.clone(), Arc::clone(&self.oracle));
+                let way = (self.setting.replica_ms, self.dice.fork());
+                tokio::spawn(failover::replicate(server, servers, oracle, way));
+            }
+        }
         let working = workload::Work::start(&self.servers, self.dice.fork());
         match self.setting.kind {
-            Kind::Mixed | Kind::Pair => self.storm().await,
+            Kind::Mixed | Kind::Pair | Kind::Failover => self.storm().await,
             Kind::Diagnosis => self.diagnose().await,
             Kind::Purge => self.purge_while_away().await,
         }
@@ -360,8 +390,12 @@ impl World {
             for _ in 0..self.dice.below(60) {
                 tokio::task::yield_now().await;
             }
-            if self.dice.one_in(4) {
-                self.operate();
+            if self.setting.operated && self.dice.one_in(4) {
+                self.operate().await;
+                continue;
+            }
+            if self.servers.len() > 1 && self.dice.one_in(4) {
+                self.change_places();
                 continue;
             }
             let fault = Fault::any(&mut self.dice, self.setting.machines);
@@ -411,7 +445,6 @@ impl World {
         }
         working.stop().await;
         let until = Instant::now() + Duration::from_mins(2);
-        let server = self.primary().id;
         while self.oracle.missing().is_some() && Instant::now() < until {
             if !self.pass(Duration::from_secs(1)).await {
                 return;
@@ -428,7 +461,7 @@ impl World {
             return;
         }
         self.stop(&[Outcome::Stopped]).await;
-        self.oracle.finish(server);
+        self.oracle.finish(self.primary().id);
         if let Some(panic) = crate::take_panic() {
             self.oracle.is_wrong(format!("a panic: {panic}"));
         }

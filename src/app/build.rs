@@ -88,6 +88,7 @@ async fn run_once(plan: &Arc<Plan>, lease: &Lease, stop: CancellationToken) -> O
         // It is seen like a halt later on: the page stays, and says why.
         monitoring.state.enter(Phase::Halted(halted));
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = lease.stands_down(), if plan.ha.stands_by => {
                 monitoring.close().await;
@@ -357,6 +358,7 @@ fn spawn_sink(
 ) {
     sink.tasks.spawn(platform::part(async move {
         let ended = tokio::select! {
+            biased;
             // What is under way is given up: it is the other process's to publish.
             () = lost.cancelled() => return,
             ended = run => ended,

@@ -16,6 +16,14 @@ use crate::freshness::watch::Shared;
 /// Heartbeats between two looks for another primary.
 const HEARTBEATS: u32 = 3;
 
+/// Between two looks. `lease`: how long it holds, where others stand by. With nothing written it can't be
+/// renewed: the next process takes it, begins at the same checkpoint on the same server, and loses it in its
+/// turn, unless the stream gets to the primary before.
+fn spacing(heartbeat: Duration, lease: Option<Duration>) -> Duration {
+    let usual = heartbeat.saturating_mul(HEARTBEATS);
+    lease.map_or(usual, |lease| usual.min(lease / 4))
+}
+
 /// Looks for the primary while the server of the stream takes no writes.
 #[derive(Clone)]
 pub(super) struct Follow {
@@ -45,7 +53,9 @@ impl Follow {
 
     /// Looks until told to stop.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let spacing = self.plan.freshness.periods.heartbeat_interval.saturating_mul(HEARTBEATS);
+        let ha = &self.plan.ha;
+        let heartbeat = self.plan.freshness.periods.heartbeat_interval;
+        let spacing = spacing(heartbeat, ha.stands_by.then_some(ha.lifetime));
         loop {
             tokio::select! {
                 biased;
@@ -75,5 +85,18 @@ impl Follow {
     /// As the verdict knows it: from a refused write, or because it was asked.
     fn is_read_only(&self) -> bool {
         self.verdict.read().status(Condition::SourceWritable) == Status::False
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_primary_is_looked_for_while_the_lease_holds_where_others_stand_by() {
+        let (heartbeat, lease) = (Duration::from_secs(5), Duration::from_secs(2));
+        assert_eq!(spacing(heartbeat, None), Duration::from_secs(15));
+        assert!(spacing(heartbeat, Some(lease)) * 3 < lease);
+        assert_eq!(spacing(heartbeat, Some(Duration::from_mins(2))), Duration::from_secs(15));
     }
 }

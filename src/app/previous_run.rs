@@ -159,6 +159,7 @@ pub(super) async fn keep(
     let mut written = Known::default();
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }

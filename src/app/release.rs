@@ -87,6 +87,7 @@ async fn send_all(sender: &Sender) {
     let (mut tasks, mut tried_us) = (JoinSet::new(), i64::MIN);
     loop {
         tokio::select! {
+            biased;
             () = sender.stop.cancelled() => break,
             Some(_ended) = tasks.join_next() => {}
             taken = sender.registry.next_sending(tried_us), if tasks.len() < SENT_AT_ONCE => {
@@ -273,6 +274,7 @@ impl Sender {
                 async move { Box::pin(replay(plan, request, &stop)).await },
             ));
         let ended = tokio::select! {
+            biased;
             ended = &mut running => ended,
             () = self.registry.given_up(control.at_us) => {
                 drop(guard);

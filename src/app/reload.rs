@@ -357,6 +357,7 @@ impl Reloading {
             }
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = signals => {}
             () = work => {}

@@ -251,6 +251,7 @@ impl Stream {
         let mut dialled = None;
         let waiting = async {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 result = dialling => dialled = Some(result),
             }
@@ -276,6 +277,7 @@ impl Stream {
         let turn = stop.child_token();
         let mut run = Box::pin(pipeline.run(&mut replica, decoder, &turn));
         let ended = tokio::select! {
+            biased;
             ended = &mut run => ended,
             // Who tells it ends behind the stream.
             Ok(()) = self.leads_to.changed() => {
@@ -337,6 +339,7 @@ impl Stream {
     async fn wait(&mut self, pause: Duration, stop: &CancellationToken) -> Result<(), Error> {
         let until = async {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
             }

@@ -169,6 +169,7 @@ impl Supervisor {
                 "a task has ended and is restarted: {ended}"
             );
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
             }

@@ -779,6 +779,7 @@ impl Worker {
     /// Rests, but not longer than until a command.
     async fn rest(&self, pause: Duration) {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = self.control.arrived() => {}
         }

@@ -166,10 +166,10 @@ fn variables(server: &Server, state: &State) -> Vec<(&'static str, Value)> {
         ("binlog_row_metadata", text("FULL")),
         ("gtid_mode", on(true)),
         ("enforce_gtid_consistency", on(true)),
-        ("server_uuid", text(server.uuid.to_string())),
+        ("server_uuid", text(state.uuid.to_string())),
         ("server_id", number(i128::from(server.id))),
-        ("read_only", on(state.ailments.read_only)),
-        ("super_read_only", on(state.ailments.read_only)),
+        ("read_only", on(state.is_read_only())),
+        ("super_read_only", on(state.is_read_only())),
         ("innodb_read_only", on(false)),
         ("offline_mode", on(false)),
         ("binlog_checksum", text("CRC32")),
@@ -191,7 +191,7 @@ pub(crate) fn variable(server: &Server, state: &State, name: &str) -> Option<Val
     let name = name.trim_start_matches("global.");
     let flag = |is_on: bool| Value::Int(i128::from(is_on));
     Some(match name {
-        "read_only" | "super_read_only" => flag(state.ailments.read_only),
+        "read_only" | "super_read_only" => flag(state.is_read_only()),
         "innodb_read_only" => flag(false),
         "version" => text("8.4.3"),
         "gtid_executed" => text(state.executed.to_string()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::dice::Dice;
+use crate::failover::come_up;
 use crate::machine::Route;
 use crate::server::Ailments;
 use crate::sns::Trouble;
@@ -29,6 +30,7 @@ pub(crate) enum Fault {
     DumpRefused,
     DumpLoses,
     Rotate,
+    Purge,
     SnsHangs,
     SnsThrottles,
     SnsFails,
@@ -56,6 +58,7 @@ const ANY: &[Fault] = &[
     Fault::DumpStuck,
     Fault::DumpRefused,
     Fault::Rotate,
+    Fault::Purge,
     Fault::SnsHangs,
     Fault::SnsThrottles,
     Fault::SnsFails,
@@ -80,9 +83,6 @@ pub(crate) const NAMED: &[Fault] = &[
     Fault::SnsThrottles,
     Fault::SnsFails,
 ];
-
-/// Files that are kept: nothing is purged that the stream has not read.
-const FILES_KEPT: usize = 200;
 
 impl Fault {
     pub(crate) fn any(dice: &mut Dice, machines: usize) -> Self {
@@ -112,9 +112,37 @@ impl Fault {
             | Self::BreakConnections
             | Self::ServerSlow
             | Self::Rotate
+            | Self::Purge
             | Self::SnsLosesAnswers
             | Self::SnsFailsEntries
             | Self::SnsSlow => &[],
+        }
+    }
+
+    /// As the counts of a run have it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kills",
+            Self::Stand => "stops and continues",
+            Self::ClockStep => "clock steps",
+            Self::BreakConnections | Self::Partition => "network faults",
+            Self::ServerCrash => "server crashes",
+            Self::Rotate => "rotations",
+            Self::Purge => "purges",
+            Self::ServerHangs
+            | Self::ServerSlow
+            | Self::DiskStuck
+            | Self::ReplicaMute
+            | Self::ReadOnly
+            | Self::DumpStuck
+            | Self::DumpRefused
+            | Self::DumpLoses => "server faults",
+            Self::SnsHangs
+            | Self::SnsThrottles
+            | Self::SnsFails
+            | Self::SnsLosesAnswers
+            | Self::SnsFailsEntries
+            | Self::SnsSlow => "topic faults",
         }
     }
 
@@ -127,9 +155,11 @@ impl Fault {
         });
         world.oracle.tell(|| format!("{self:?} for {:.3} s", lasts.as_secs_f64()));
         let machine = usize::try_from(world.dice.below(world.slots.len() as u64)).expect("few");
+        world.oracle.count(self.name());
         match self {
             Self::Kill => return world.kill(machine, lasts / 4),
-            Self::Rotate => return world.primary().rotate_and_purge(FILES_KEPT),
+            Self::Rotate => return world.primary().rotate(),
+            Self::Purge => return world.purge(),
             Self::BreakConnections => {
                 let server = world.primary().id;
                 return world.network.change(machine, server, |route| route.breaks += 1);
@@ -154,16 +184,17 @@ impl Fault {
             }
             _ => {}
         }
-        self.begin_on(world, machine);
+        self.set_on(world, machine);
         let server = Arc::clone(world.primary());
         let (network, sns) = (Arc::clone(&world.network), Arc::clone(&world.sns));
+        let (servers, oracle) = (world.servers.clone(), Arc::clone(&world.oracle));
         tokio::spawn(async move {
             sleep(lasts).await;
             match self {
                 Self::Partition => network.change(machine, server.id, |route| route.hung = false),
                 Self::ServerCrash => {
                     if server.state().ailments.down {
-                        server.start();
+                        come_up(&server, &servers, &oracle);
                     }
                 }
                 Self::SnsHangs => sns.trouble(|it| it.hung = false),
@@ -193,10 +224,11 @@ impl Fault {
 
     /// It begins, until all is healed.
     pub(crate) fn begin(self, world: &mut World) {
-        self.begin_on(world, 0);
+        world.oracle.count(self.name());
+        self.set_on(world, 0);
     }
 
-    fn begin_on(self, world: &mut World, machine: usize) {
+    fn set_on(self, world: &mut World, machine: usize) {
         let server = Arc::clone(world.primary());
         let chance = world.dice.between(20, 90);
         match self {
@@ -222,7 +254,7 @@ pub(crate) fn heal(world: &mut World) {
     world.sns.trouble(|it| *it = Trouble::default());
     for server in &world.servers {
         if server.state().ailments.down {
-            server.start();
+            come_up(server, &world.servers, &world.oracle);
         }
         server.ail(|it| *it = Ailments::default());
         for machine in 0..world.slots.len() {

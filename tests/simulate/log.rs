@@ -37,6 +37,9 @@ pub(crate) struct Group {
     /// Counts all of the server.
     pub(crate) ordinal: u64,
     pub(crate) start: u64,
+    /// When the client committed it, microseconds since 1970 UTC, and on which server.
+    pub(crate) original_us: i64,
+    pub(crate) server_id: u32,
     pub(crate) events: Vec<Vec<u8>>,
     pub(crate) changes: Vec<Change>,
 }
@@ -48,6 +51,8 @@ pub(crate) struct File {
     pub(crate) before: GtidSet,
     pub(crate) groups: Vec<Arc<Group>>,
     pub(crate) end: u64,
+    /// When it was begun, seconds since 1970 UTC.
+    begun: u32,
     preamble: Vec<Vec<u8>>,
 }
 
@@ -84,20 +89,25 @@ fn event(kind: u8, seconds: u32, server_id: u32, end: u64, flags: u16, body: &[u
 const ARTIFICIAL: u16 = 0x20;
 
 impl Log {
-    pub(crate) fn new(server_id: u32) -> Self {
+    pub(crate) fn new(server_id: u32, at_us: i64) -> Self {
+        Self::with_past(server_id, GtidSet::new(), at_us)
+    }
+
+    /// One that begins behind these transactions.
+    pub(crate) fn with_past(server_id: u32, before: GtidSet, at_us: i64) -> Self {
         let mut log = Self { files: VecDeque::new(), server_id, next_ordinal: 1 };
-        log.open(1, GtidSet::new());
+        log.open(1, before, at_us);
         log
     }
 
-    fn open(&mut self, number: u64, before: GtidSet) {
-        let mut file =
-            File { number, before, groups: Vec::new(), end: FIRST, preamble: Vec::new() };
+    fn open(&mut self, number: u64, before: GtidSet, at_us: i64) {
+        let (groups, preamble, begun) = (Vec::new(), Vec::new(), seconds(at_us));
+        let mut file = File { number, before, groups, end: FIRST, begun, preamble };
         for (kind, body) in
             [(FORMAT_DESCRIPTION, description()), (PREVIOUS_GTIDS, file.before.encode())]
         {
             file.end += 19 + body.len() as u64 + 4;
-            file.preamble.push(event(kind, 0, self.server_id, file.end, 0, &body));
+            file.preamble.push(event(kind, begun, self.server_id, file.end, 0, &body));
         }
         self.files.push_back(file);
     }
@@ -107,14 +117,14 @@ impl Log {
     }
 
     /// Closes the file, and begins the next.
-    pub(crate) fn rotate(&mut self) {
+    pub(crate) fn rotate(&mut self, at_us: i64) {
         let current = self.current();
         let mut held = current.before.clone();
         for group in &current.groups {
             held.insert(group.gtid);
         }
         let next = current.number + 1;
-        self.open(next, held);
+        self.open(next, held, at_us);
     }
 
     /// Removes the oldest file, unless it is the only one; what was in it.
@@ -146,7 +156,7 @@ impl Log {
         (at_us, original_us): (i64, i64),
         server_id: u32,
     ) -> Arc<Group> {
-        let seconds = u32::try_from(at_us / 1_000_000).expect("of this age");
+        let seconds = seconds(at_us);
         let start = self.current().end;
         let mut bodies = vec![(GTID, Vec::new()), (QUERY, begin())];
         for change in &changes {
@@ -182,7 +192,8 @@ impl Log {
         }
         let ordinal = self.next_ordinal;
         self.next_ordinal += 1;
-        let group = Arc::new(Group { gtid, ordinal, start, events, changes });
+        let group = Group { gtid, ordinal, start, original_us, server_id, events, changes };
+        let group = Arc::new(group);
         let file = self.files.back_mut().expect("a log has a file");
         file.end = end;
         file.groups.push(Arc::clone(&group));
@@ -197,7 +208,8 @@ impl Log {
         if from == FIRST {
             events.extend(file.preamble.iter().cloned());
         } else {
-            events.push(event(FORMAT_DESCRIPTION, 0, self.server_id, 0, 0, &description()));
+            let body = description();
+            events.push(event(FORMAT_DESCRIPTION, file.begun, self.server_id, 0, 0, &body));
         }
         events
     }
@@ -213,6 +225,10 @@ impl Log {
     pub(crate) fn heartbeat(&self, file: &File, at: u64) -> Vec<u8> {
         event(HEARTBEAT, 0, self.server_id, at, 0, file.name().as_bytes())
     }
+}
+
+fn seconds(us: i64) -> u32 {
+    u32::try_from(us / 1_000_000).expect("of this age")
 }
 
 fn description() -> Vec<u8> {

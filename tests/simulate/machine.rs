@@ -115,7 +115,7 @@ struct Inside {
     parts: BTreeMap<u64, Waker>,
     dice: Dice,
     status: Option<StatusDocument>,
-    commands: Option<Commands>,
+    commands: Option<Arc<Commands>>,
     wall_ahead_us: i64,
 }
 
@@ -210,13 +210,10 @@ impl Process {
 }
 
 impl Process {
-    /// Posts to its `/control`; `None`: it does not answer.
+    /// Posts to its `/control`; `None`: it does not answer. To be called on its machine.
     pub(crate) fn command(&self, command: &serde_json::Value) -> Option<Result<String, String>> {
-        let inside = self.inside();
-        if inside.stands {
-            return None;
-        }
-        inside.commands.as_ref().map(|commands| commands(&command.to_string()))
+        let commands = self.inside().commands.clone()?;
+        Some(commands(&command.to_string()))
     }
 }
 
@@ -282,6 +279,6 @@ impl Machine for Host {
     }
 
     fn takes(&self, commands: Commands) {
-        self.0.inside().commands = Some(commands);
+        self.0.inside().commands = Some(Arc::new(commands));
     }
 }

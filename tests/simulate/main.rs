@@ -1,7 +1,7 @@
 //! The whole service under simulation: `docs/develop/simulation.md`.
 //!
 //! `SIMULATE_SEED=n` runs one seed and tells what happens, `SIMULATE_SEEDS=n` so many from
-//! `SIMULATE_FROM` on.
+//! `SIMULATE_FROM` on, with `SIMULATE_KIND` those of one kind.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -12,6 +12,7 @@
 mod answers;
 #[path = "../support/dice.rs"]
 mod dice;
+mod failover;
 mod faults;
 #[path = "../support/aws/form.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with tests that read more of a form")]
@@ -20,6 +21,7 @@ mod log;
 mod machine;
 mod operator;
 mod oracle;
+mod runbook;
 mod server;
 mod session;
 mod sns;
@@ -29,6 +31,7 @@ mod workload;
 mod world;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -36,7 +39,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use world::{Report, simulate};
+use world::{Report, kind_of, simulate};
 
 thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -87,6 +90,8 @@ fn many(from: u64, count: u64) -> ExitCode {
     let began = Instant::now();
     let (next, reports) = (AtomicU64::new(from), Mutex::new(Vec::new()));
     let threads = thread::available_parallelism().map_or(1, usize::from);
+    let kind = std::env::var("SIMULATE_KIND").ok();
+    let is_meant = |seed| kind.as_ref().is_none_or(|kind| *kind == kind_of(seed));
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -94,6 +99,9 @@ fn many(from: u64, count: u64) -> ExitCode {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= from + count {
                         return;
+                    }
+                    if !is_meant(seed) {
+                        continue;
                     }
                     let mut report = simulate(seed, false);
                     if seed < from + TWICE && report.wrong.is_none() {
@@ -129,6 +137,12 @@ fn tell(reports: &[Report], took: Duration) -> ExitCode {
         sum(|report| report.saves),
         sum(|report| report.processes)
     );
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for (what, count) in reports.iter().flat_map(|report| &report.counts) {
+        *counts.entry(what).or_default() += count;
+    }
+    let counts: Vec<_> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    println!("  {}", counts.join(", "));
     let mut failed = reports.iter().filter(|report| report.wrong.is_some()).peekable();
     if failed.peek().is_none() {
         return ExitCode::SUCCESS;

@@ -1,11 +1,14 @@
 //! An operator who holds tables back and lets them go, in the middle of everything else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use binpulse::platform::on;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::dice::Dice;
+use crate::machine::Host;
 use crate::world::World;
 
 /// The tables of the users, in every way to name them.
@@ -51,10 +54,15 @@ impl World {
     }
 
     /// Asks the process that runs the stream.
-    fn ask(&self, command: &Value) {
-        let running = self.slots.iter().filter_map(|slot| slot.process.as_ref());
-        for running in running {
-            let Some(answer) = running.process.command(command) else { continue };
+    async fn ask(&self, command: &Value) {
+        for slot in &self.slots {
+            let Some(running) = &slot.process else { continue };
+            let process = &running.process;
+            let asking =
+                on(Arc::new(Host(Arc::clone(process))), async { process.command(command) });
+            let Ok(Some(answer)) = tokio::time::timeout(Duration::ZERO, asking).await else {
+                continue;
+            };
             if answer.is_ok() && command["command"] != "release" {
                 self.oracle.held(command["pattern"].as_str().unwrap_or_default());
             }
@@ -64,10 +72,11 @@ impl World {
     }
 
     /// Something that an operator does.
-    pub(crate) fn operate(&mut self) {
+    pub(crate) async fn operate(&mut self) {
         let controls = self.controls().unwrap_or_default();
         let command = command(&mut self.dice, &controls);
-        self.ask(&command);
+        self.oracle.count("commands of operators");
+        self.ask(&command).await;
     }
 
     /// Lets everything go, and waits until it is; whether all is well so far.
@@ -75,6 +84,10 @@ impl World {
         let until = Instant::now() + RELEASED_WITHIN;
         loop {
             let controls = self.controls();
+            if self.is_halted() {
+                // What is held back ends with the checkpoint.
+                return true;
+            }
             if controls.as_ref().is_some_and(Vec::is_empty) {
                 self.oracle.nothing_is_held();
                 return true;
@@ -87,7 +100,8 @@ impl World {
             for control in controls.unwrap_or_default() {
                 if control["state"] != "sending" || control["kind"] == "rate" {
                     let pattern = &control["pattern"];
-                    self.ask(&json!({"command": "release", "pattern": pattern, "send": true, "by": "operator"}));
+                    let command = json!({"command": "release", "pattern": pattern, "send": true, "by": "operator"});
+                    self.ask(&command).await;
                 }
             }
             if !self.pass(Duration::from_secs(1)).await {

@@ -24,11 +24,13 @@ type Words = String;
 
 #[derive(Default)]
 struct Seen {
-    /// Every user's row change that became durable on a server, in the order of its log.
-    logged: BTreeMap<u32, Vec<(Gtid, Words)>>,
-    logged_places: BTreeMap<(u32, Words), usize>,
-    /// When its transaction was committed, as its client was told.
-    committed: BTreeMap<Words, Instant>,
+    /// Every user's row change that became durable on a server: where in the order of its log.
+    logged_places: BTreeMap<(u32, Words), u64>,
+    logged_rows: u64,
+    /// Those of them that are to be published, and are not yet.
+    pending: BTreeMap<Words, Gtid>,
+    /// When their transaction was committed, as its client was told.
+    waiting: BTreeMap<Words, Instant>,
     published: BTreeMap<Place, Words>,
     places: BTreeMap<Words, Place>,
     /// Highest number first published, by FIFO group: what comes later must be higher.
@@ -41,8 +43,14 @@ struct Seen {
     published_fence: i128,
     /// Patterns of tables that an operator holds back, or held.
     held: BTreeSet<String>,
-    /// Changes that the source itself did not send.
+    /// Changes that the source itself did not send, or has no more.
     lost: BTreeSet<Words>,
+    /// Transactions that streams were sent, and that went with a server.
+    forked: GtidSet,
+    /// Epochs up to this one are over: an operator began another.
+    epoch_over: u64,
+    /// What was done to the run, and what came of it: how often.
+    counts: BTreeMap<&'static str, u64>,
     /// Heartbeats in the order of the logs: number, and users' transactions before it.
     heartbeats: BTreeMap<(u32, i128), u64>,
     user_groups: BTreeMap<u32, u64>,
@@ -57,6 +65,12 @@ impl Seen {
     /// It was published, or need not be.
     fn is_done(&self, words: &Words) -> bool {
         self.places.contains_key(words) || self.lost.contains(words)
+    }
+
+    fn is_lost(&mut self, words: &Words) {
+        self.pending.remove(words);
+        self.waiting.remove(words);
+        self.lost.insert(words.clone());
     }
 
     /// It may wait: an operator wants it so.
@@ -119,32 +133,98 @@ impl Oracle {
         self.seen().wrong.clone()
     }
 
-    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
         let seen = self.seen();
         (seen.published.len() as u64, seen.repeats, seen.saved)
     }
 
-    /// What was not published so far never will be.
-    pub(crate) fn forgive(&self) {
-        let mut seen = self.seen();
-        let logged = seen.logged.values().flatten().map(|(_, words)| words);
-        let lost = logged.filter(|words| !seen.places.contains_key(*words)).cloned().collect();
-        seen.lost = lost;
+    /// Something was done.
+    pub(crate) fn count(&self, what: &'static str) {
+        *self.seen().counts.entry(what).or_default() += 1;
     }
 
-    /// Changes that are durable on this server and were never published.
-    pub(crate) fn missing(&self, server: u32) -> Vec<Words> {
-        let seen = self.seen();
-        let logged = seen.logged.get(&server).into_iter().flatten();
-        let missing = logged.filter(|(_, words)| !seen.is_done(words));
-        missing.map(|(_, words)| words.clone()).collect()
+    /// How often what was done.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.seen().counts.clone()
+    }
+
+    /// What was not published so far never will be.
+    pub(crate) fn forgive(&self) {
+        self.forgive_where(|_| true);
+    }
+
+    fn forgive_where(&self, is_lost: impl Fn(&Gtid) -> bool) {
+        let mut seen = self.seen();
+        let lost = seen.pending.iter().filter(|(_, gtid)| is_lost(gtid));
+        let lost: Vec<_> = lost.map(|(words, _)| words.clone()).collect();
+        lost.iter().for_each(|words| seen.is_lost(words));
+    }
+
+    /// An operator begins a new epoch, at the oldest log of a server that has purged these.
+    pub(crate) fn begins_again(&self, epoch: u64, purged: &GtidSet) {
+        self.forgive_where(|gtid| purged.contains(gtid));
+        let mut seen = self.seen();
+        let newest = seen.published.last_key_value().map_or(0, |((epoch, ..), _)| *epoch);
+        seen.epoch_over = newest.max(epoch);
+        // What was held back is forgotten with the checkpoint.
+        seen.held.clear();
+    }
+
+    /// A server is a copy of another now.
+    pub(crate) fn copied(&self, server: u32, of: u32) {
+        let mut seen = self.seen();
+        seen.logged_places.retain(|(on, _), _| *on != server);
+        let there = seen.logged_places.iter().filter(|((on, _), _)| *on == of);
+        let there: Vec<_> = there.map(|((_, words), at)| ((server, words.clone()), *at)).collect();
+        seen.logged_places.extend(there);
+        let beats = seen.heartbeats.range((of, 0)..(of + 1, 0));
+        let beats: Vec<_> = beats.map(|((_, n), count)| ((server, *n), *count)).collect();
+        seen.heartbeats.retain(|(on, _), _| *on != server);
+        seen.heartbeats.extend(beats);
+        let groups = seen.user_groups.get(&of).copied().unwrap_or_default();
+        seen.user_groups.insert(server, groups);
+    }
+
+    /// A server has taken the place of another, which has these transactions alone: they are lost.
+    pub(crate) fn failed_over(&self, lacking: &[Arc<Group>], old: &Server, new: &Server) {
+        let sent = old.state().sent.clone();
+        let words: Vec<_> = lacking.iter().map(|group| group.gtid).collect();
+        self.tell(|| format!("{} lacks {words:?}", new.name));
+        let mut seen = self.seen();
+        for group in lacking {
+            if sent.contains(&group.gtid) {
+                seen.forked.insert(group.gtid);
+            }
+            for change in group.changes.iter().filter(|change| change.table.schema == "shop") {
+                seen.is_lost(&words_of(change));
+            }
+        }
+        // Who saved last is what the table says now.
+        seen.saver = None;
+        if !lacking.is_empty() {
+            *seen.counts.entry("failovers with loss").or_default() += 1;
+        }
+    }
+
+    /// Whether a stream was sent what the servers have no more.
+    pub(crate) fn is_forked(&self) -> bool {
+        !self.seen().forked.is_empty()
+    }
+
+    /// Whether no table was held back since all were let go.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.seen().held.is_empty()
+    }
+
+    /// A change that is to be published, and is not yet.
+    pub(crate) fn missing(&self) -> Option<Words> {
+        self.seen().pending.keys().next().cloned()
     }
 
     /// How long the oldest change waits that was committed and is not published.
     pub(crate) fn oldest_waiting(&self) -> Option<(f64, Words)> {
         let seen = self.seen();
-        let waits = |words: &Words| !seen.is_done(words) && !seen.is_held(words);
-        let waiting = seen.committed.iter().filter(|(words, _)| waits(words));
+        let waiting = seen.waiting.iter().filter(|(words, _)| !seen.is_held(words));
         let oldest = waiting.min_by_key(|(_, at)| **at);
         oldest.map(|(words, at)| (at.elapsed().as_secs_f64(), words.clone()))
     }
@@ -161,17 +241,17 @@ impl Oracle {
 
     /// When all is over: nothing is missing, and the numbers of each lane have no gap.
     pub(crate) fn finish(&self, server: u32) {
-        let missing = self.missing(server);
-        if let Some(first) = missing.first() {
-            self.is_wrong(format!(
-                "{} changes were never published, such as {first}",
-                missing.len()
-            ));
+        if let Some(first) = self.missing() {
+            let missing = self.seen().pending.len();
+            self.is_wrong(format!("{missing} changes were never published, such as {first}"));
         }
         let seen = self.seen();
-        let mut lanes: BTreeMap<(u64, &str), Vec<(u64, usize)>> = BTreeMap::new();
+        let mut lanes: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
         let mut wrong = Vec::new();
         for ((epoch, lane, number), words) in &seen.published {
+            if *epoch <= seen.epoch_over {
+                continue;
+            }
             let Some(order) = seen.logged_places.get(&(server, words.clone())) else {
                 wrong.push(format!("{words} was published and is in no log"));
                 continue;
@@ -259,11 +339,18 @@ impl Oracle {
                 .is_wrong(format!("owner {owner} ({name}, {author:?}) saved behind {newest:?}"));
         }
         seen.saver = Some((owner, name));
-        let mut logged = seen.logged.values().flatten();
-        let is_lost = |words: &Words| !seen.is_done(words) && !seen.is_held(words);
-        let lost = logged.find(|(gtid, words)| set.contains(gtid) && is_lost(words));
-        if let Some((gtid, words)) = lost.cloned() {
-            drop(seen);
+        drop(seen);
+        self.holds(&set);
+    }
+
+    /// A saved checkpoint names these as delivered.
+    pub(crate) fn holds(&self, set: &GtidSet) {
+        let seen = self.seen();
+        let mut pending = seen.pending.iter();
+        let lost = pending.find(|(words, gtid)| set.contains(gtid) && !seen.is_held(words));
+        let lost = lost.map(|(words, gtid)| (words.clone(), *gtid));
+        drop(seen);
+        if let Some((words, gtid)) = lost {
             self.is_wrong(format!("the checkpoint has {gtid}, and {words} was never published"));
         }
     }
@@ -283,11 +370,7 @@ impl Oracle {
             drop(seen);
             return self.is_wrong(format!("{words} has number {other:?} and {place:?}"));
         }
-        if seen
-            .logged
-            .keys()
-            .all(|server| !seen.logged_places.contains_key(&(*server, words.clone())))
-        {
+        if !(seen.pending.contains_key(&words) || seen.is_done(&words)) {
             drop(seen);
             return self.is_wrong(format!("{words} was published and is durable nowhere"));
         }
@@ -297,6 +380,8 @@ impl Oracle {
         let expected = *front + 1;
         *front = number.max(*front);
         seen.published.insert(place.clone(), words.clone());
+        seen.pending.remove(&words);
+        seen.waiting.remove(&words);
         seen.places.insert(words, place.clone());
         drop(seen);
         if skipped {
@@ -313,7 +398,7 @@ const QUIET_MAX: f64 = 20.0;
 /// verdict that still counts.
 const LIVE_MAX: f64 = 30.0 + STALE;
 
-fn words(change: &Change) -> Words {
+fn words_of(change: &Change) -> Words {
     let image = |row: &Option<Vec<Value>>| match row {
         None => "-".to_owned(),
         Some(row) => row.iter().map(Value::as_text).collect::<Vec<_>>().join("/"),
@@ -336,11 +421,13 @@ impl Witness for Oracle {
         for change in &group.changes {
             match (change.table.schema, change.table.name) {
                 ("shop", _) => {
-                    let words = words(change);
-                    let place = seen.logged.entry(server.id).or_default().len();
+                    let words = words_of(change);
+                    seen.logged_rows += 1;
+                    let place = seen.logged_rows;
                     seen.logged_places.insert((server.id, words.clone()), place);
-                    let logged = seen.logged.entry(server.id).or_default();
-                    logged.push((group.gtid, words));
+                    if !seen.is_done(&words) {
+                        seen.pending.insert(words.clone(), group.gtid);
+                    }
                 }
                 ("binpulse", "heartbeat") => {
                     let Some(after) = &change.after else { continue };
@@ -360,10 +447,13 @@ impl Witness for Oracle {
             let tables: Vec<_> = group.changes.iter().map(|change| change.table.name).collect();
             format!("{} commits {} of {tables:?}", server.name, group.gtid)
         });
-        let is_own = group.gtid.source == server.uuid;
+        let is_own = group.gtid.source == server.state().uuid;
         for change in &group.changes {
             if change.table.schema == "shop" {
-                self.seen().committed.entry(words(change)).or_insert_with(Instant::now);
+                let (mut seen, words) = (self.seen(), words_of(change));
+                if seen.pending.contains_key(&words) {
+                    seen.waiting.entry(words).or_insert_with(Instant::now);
+                }
             }
             if change.table.name == "checkpoint" && is_own {
                 self.saved(change, author);
@@ -374,6 +464,7 @@ impl Witness for Oracle {
                 let before = change.before.as_ref().map_or(0, |before| before[1].int());
                 if fence > before {
                     self.seen().fences.insert(author.process, fence);
+                    self.count(if before == 0 { "first leases" } else { "takeovers" });
                 }
             }
         }

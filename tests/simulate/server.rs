@@ -65,6 +65,13 @@ pub(crate) struct State {
     pub(crate) committed: u64,
     /// What the replica has received.
     pub(crate) acknowledged: u64,
+    /// Commits wait for another server of the run to receive them, unless that was given up meanwhile.
+    pub(crate) is_semisync: bool,
+    pub(crate) has_given_up: bool,
+    /// The server that this one is a replica of.
+    pub(crate) follows: Option<u32>,
+    /// Its name among servers. One that is set up anew gets another.
+    pub(crate) uuid: Uuid,
     pub(crate) ailments: Ailments,
     /// Rises with each crash; what began before ends.
     pub(crate) life: u64,
@@ -74,10 +81,42 @@ pub(crate) struct State {
     pub(crate) killed: std::collections::BTreeSet<u32>,
     /// The session of each replica that is being sent the log.
     pub(crate) dumps: BTreeMap<String, u32>,
+    /// The file that each of these sessions reads: it is not purged.
+    pub(crate) readers: BTreeMap<u32, u64>,
+    /// What streams were sent of the log.
+    pub(crate) sent: GtidSet,
     /// What sessions wait for.
     pub(crate) waits: BTreeMap<u32, &'static str>,
     sequence: i64,
     dice: Dice,
+}
+
+impl State {
+    /// It takes no writes.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.ailments.read_only || self.follows.is_some()
+    }
+
+    /// It takes the users' writes.
+    pub(crate) fn takes_writes(&self) -> bool {
+        let Ailments { down, hung, .. } = self.ailments;
+        !(self.is_read_only() || down || hung)
+    }
+
+    /// What it has logged is committed.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let last = self.log.files.iter().rev().find_map(|file| file.groups.last());
+        last.is_none_or(|group| group.ordinal <= self.committed)
+    }
+
+    /// The first transaction behind this one that is durable.
+    pub(crate) fn durable_behind(&self, ordinal: u64) -> Option<(u64, Arc<Group>)> {
+        let (file, next) = self.log.files.iter().find_map(|file| {
+            let passed = file.groups.partition_point(|group| group.ordinal <= ordinal);
+            Some((file.number, file.groups.get(passed)?))
+        })?;
+        (next.ordinal <= self.synced).then(|| (file, Arc::clone(next)))
+    }
 }
 
 /// Who commits: a session, and the process that it is of.
@@ -97,7 +136,6 @@ pub(crate) trait Witness: Send + Sync {
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) id: u32,
-    pub(crate) uuid: Uuid,
     pub(crate) schema: Arc<Vec<Arc<Definition>>>,
     pub(crate) changed: Notify,
     pub(crate) witness: Arc<dyn Witness>,
@@ -117,10 +155,8 @@ impl Server {
         wall: Arc<dyn Fn() -> i64 + Send + Sync>,
         dice: Dice,
     ) -> Arc<Self> {
-        let mut uuid = [0x11; 16];
-        uuid[15] = u8::try_from(id).expect("a small number");
         let state = State {
-            log: Log::new(id),
+            log: Log::new(id, wall()),
             rows: BTreeMap::new(),
             locks: BTreeMap::new(),
             named: BTreeMap::new(),
@@ -130,12 +166,18 @@ impl Server {
             synced: 0,
             committed: 0,
             acknowledged: 0,
+            is_semisync: false,
+            has_given_up: false,
+            follows: None,
+            uuid: uuid_of(id),
             ailments: Ailments::default(),
             life: 1,
             begun: Instant::now(),
             next_session: 10,
             killed: std::collections::BTreeSet::new(),
             dumps: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            sent: GtidSet::new(),
             waits: BTreeMap::new(),
             sequence: 1,
             dice,
@@ -143,7 +185,6 @@ impl Server {
         Arc::new(Self {
             name,
             id,
-            uuid: Uuid(uuid),
             schema: Arc::clone(schema),
             changed: Notify::new(),
             witness,
@@ -189,6 +230,7 @@ impl Server {
         state.locks.clear();
         state.named.clear();
         state.dumps.clear();
+        state.readers.clear();
         state.waits.clear();
         drop(state);
         self.changed.notify_waiters();
@@ -220,7 +262,7 @@ impl Server {
         let mut state = self.state();
         state.ailments = Ailments { read_only: state.ailments.read_only, ..Ailments::default() };
         state.begun = Instant::now();
-        state.log.rotate();
+        state.log.rotate(self.now_us());
         drop(state);
         self.changed.notify_waiters();
     }
@@ -258,11 +300,10 @@ impl Server {
             if state.ailments.down {
                 return Err(Broken);
             }
-            let sequence = state.sequence;
-            while state.logged.contains(&self.gtid(state.sequence)) {
+            while state.logged.contains(&gtid(state.uuid, state.sequence)) {
                 state.sequence += 1;
             }
-            let gtid = self.gtid(state.sequence.max(sequence));
+            let gtid = gtid(state.uuid, state.sequence);
             state.sequence += 1;
             let at = self.now_us();
             state.logged.insert(gtid);
@@ -271,9 +312,53 @@ impl Server {
         self.through(life, group, author).await
     }
 
-    fn gtid(&self, sequence: i64) -> Gtid {
-        let sequence = u64::try_from(sequence).expect("counted up");
-        Gtid { source: self.uuid, tag: Tag::default(), sequence }
+    /// Commits a transaction of the server that it follows, as the applier does: the rows are locked until
+    /// the engine has it.
+    pub(crate) async fn apply_from_source(self: &Arc<Self>, from: &Group) -> Result<(), Broken> {
+        let (life, group) = {
+            let mut state = self.state();
+            if state.ailments.down {
+                return Err(Broken);
+            }
+            for change in &from.changes {
+                for row in [&change.before, &change.after].into_iter().flatten() {
+                    state.locks.insert((change.table.id, change.table.key_of(row)), APPLIER);
+                }
+            }
+            state.logged.insert(from.gtid);
+            let times = (self.now_us(), from.original_us);
+            let changes = from.changes.clone();
+            (state.life, state.log.append(from.gtid, changes, times, from.server_id))
+        };
+        self.through(life, group, None).await
+    }
+
+    /// Is set up anew, as a copy of that server, which it then follows.
+    pub(crate) fn copy(&self, of: &Self) {
+        let (rows, executed) = {
+            let source = of.state();
+            (source.rows.clone(), source.executed.clone())
+        };
+        let mut state = self.state();
+        state.life += 1;
+        state.log = Log::with_past(self.id, executed.clone(), self.now_us());
+        (state.synced, state.committed, state.acknowledged) = (0, 0, 0);
+        state.rows = rows;
+        (state.logged, state.purged) = (executed.clone(), executed.clone());
+        state.executed = executed;
+        state.ailments = Ailments::default();
+        state.uuid.0[14] += 1;
+        state.sequence = 1;
+        state.sent = GtidSet::new();
+        state.follows = Some(of.id);
+        state.locks.clear();
+        state.named.clear();
+        state.dumps.clear();
+        state.readers.clear();
+        state.waits.clear();
+        state.begun = Instant::now();
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// The stages behind the flush: sync, semi-synchronous acknowledgement, engine.
@@ -301,10 +386,15 @@ impl Server {
         self.changed.notify_waiters();
         tells("Waiting for semi-sync ACK from replica");
         let acknowledged = self.until(life, |state| {
-            !state.ailments.replica_mute || state.acknowledged >= group.ordinal
+            let is_waited_for =
+                state.ailments.replica_mute || state.is_semisync && !state.has_given_up;
+            !is_waited_for || state.acknowledged >= group.ordinal
         });
-        if let Ok(Err(Broken)) = tokio::time::timeout(SEMISYNC_TIMEOUT, acknowledged).await {
-            return Err(Broken);
+        match tokio::time::timeout(SEMISYNC_TIMEOUT, acknowledged).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Broken)) => return Err(Broken),
+            // It goes on without, until the replica has caught up.
+            Err(_) => self.state().has_given_up = true,
         }
         tells("waiting for handler commit");
         self.until(life, |state| state.committed + 1 == group.ordinal).await?;
@@ -337,24 +427,50 @@ impl Server {
         }
     }
 
-    /// Begins a new file, and removes the oldest as long as more than so many are there.
-    pub(crate) fn rotate_and_purge(&self, files_max: usize) {
+    /// Begins a new file.
+    pub(crate) fn rotate(&self) {
+        let _none_is_removed = self.purge(usize::MAX);
+    }
+
+    /// Begins a new file, and removes the oldest as long as more than so many are there, but none that a
+    /// stream reads: `PURGE BINARY LOGS` goes no further either. Whether any was removed.
+    pub(crate) fn purge(&self, files_max: usize) -> bool {
         let mut state = self.state();
         // What is not yet durable is in the file that is written.
-        let last = state.log.current().groups.last().map_or(0, |group| group.ordinal);
-        if last > state.committed {
-            return;
+        if state.ailments.down || !state.is_at_rest() {
+            return false;
         }
-        state.log.rotate();
+        state.log.rotate(self.now_us());
+        let mut is_any = false;
         while state.log.files.len() > files_max {
+            let oldest = state.log.files.front().map_or(0, |file| file.number);
+            if state.readers.values().any(|file| *file == oldest) {
+                break;
+            }
             let Some(gone) = state.log.purge_oldest() else { break };
+            is_any |= !gone.groups.is_empty();
             for group in gone.groups {
                 state.purged.insert(group.gtid);
             }
         }
         drop(state);
         self.changed.notify_waiters();
+        is_any
     }
+}
+
+/// The session that stands for the applier of a replica.
+const APPLIER: u32 = 1;
+
+fn gtid(source: Uuid, sequence: i64) -> Gtid {
+    let sequence = u64::try_from(sequence).expect("counted up");
+    Gtid { source, tag: Tag::default(), sequence }
+}
+
+fn uuid_of(id: u32) -> Uuid {
+    let mut uuid = [0x11; 16];
+    uuid[15] = u8::try_from(id).expect("a small number");
+    Uuid(uuid)
 }
 
 /// The tables of all servers.

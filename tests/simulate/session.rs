@@ -20,6 +20,7 @@ const OK: [u8; 7] = [0, 0, 0, 2, 0, 0, 0];
 const END: [u8; 5] = [0xfe, 0, 0, 2, 0];
 /// How long a statement waits for a row that another has changed.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
+const READ_ONLY: &str = "The MySQL server is running with the --read-only option";
 
 /// An answer to a statement.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +90,7 @@ pub(crate) async fn serve(server: Arc<Server>, link: Link, stream: DuplexStream)
     let mut state = server.state();
     state.named.retain(|_, holder| *holder != id);
     state.dumps.retain(|_, holder| *holder != id);
+    state.readers.remove(&id);
     drop(state);
     server.changed.notify_waiters();
 }
@@ -214,6 +216,10 @@ impl Session {
             "COMMIT" => {
                 let written = self.open.take().unwrap_or_default();
                 self.view = None;
+                if !written.is_empty() && self.server.state().is_read_only() {
+                    self.roll_back();
+                    return Ok(Answer::Refused(1290, READ_ONLY.to_owned()));
+                }
                 return self.commit(written).await.map(|()| Answer::Done(0));
             }
             "SET" => {
@@ -354,9 +360,8 @@ impl Session {
                 affected
             }
         };
-        if state.ailments.read_only {
-            let words = "The MySQL server is running with the --read-only option";
-            return Ok(Answer::Refused(1290, words.to_owned()));
+        if state.is_read_only() {
+            return Ok(Answer::Refused(1290, READ_ONLY.to_owned()));
         }
         drop(state);
         match &mut self.open {
@@ -497,7 +502,7 @@ impl Session {
             if let Some(former) = state.dumps.insert(replica, self.id) {
                 state.killed.insert(former);
             }
-            begin(&state, &server, &file, offset, had.as_ref())
+            begin(&state, &file, offset, had.as_ref())
         };
         server.changed.notify_waiters();
         let had = had.unwrap_or_default();
@@ -513,7 +518,9 @@ impl Session {
                 self.answers().await?;
                 let waits = {
                     let mut state = server.state();
-                    match next(&mut state, &mut at, &had) {
+                    let events = next(&mut state, &mut at, &had);
+                    state.readers.insert(self.id, at.file);
+                    match events {
                         Some(events) => break events,
                         None => idle_since.elapsed(),
                     }
@@ -614,10 +621,10 @@ fn request(asked: &[u8]) -> (String, u64, Option<GtidSet>) {
 }
 
 /// Whether the server can send what is behind this set.
-fn known(state: &State, server: &Server, had: &GtidSet) -> Result<(), String> {
+fn known(state: &State, had: &GtidSet) -> Result<(), String> {
     let own = |set: &GtidSet| {
         let mut own = GtidSet::new();
-        for (source, tag, range) in set.iter().filter(|(source, ..)| *source == server.uuid) {
+        for (source, tag, range) in set.iter().filter(|(source, ..)| *source == state.uuid) {
             own.insert_range(source, tag, range.clone());
         }
         own
@@ -635,15 +642,9 @@ fn known(state: &State, server: &Server, had: &GtidSet) -> Result<(), String> {
     Ok(())
 }
 
-fn begin(
-    state: &State,
-    server: &Server,
-    file: &str,
-    offset: u64,
-    had: Option<&GtidSet>,
-) -> Result<Cursor, String> {
+fn begin(state: &State, file: &str, offset: u64, had: Option<&GtidSet>) -> Result<Cursor, String> {
     if let Some(had) = had {
-        known(state, server, had)?;
+        known(state, had)?;
     }
     if !file.is_empty() {
         let Some(found) = state.log.files.iter().find(|it| it.name() == file) else {
@@ -692,6 +693,8 @@ fn next(state: &mut State, at: &mut Cursor, had: &GtidSet) -> Option<Vec<Vec<u8>
         let bytes: usize = group.events.iter().map(Vec::len).sum();
         at.offset = group.start + bytes as u64;
         if !had.contains(&group.gtid) && !state.ailments.dump_loses {
+            let group = Arc::clone(group);
+            state.sent.insert(group.gtid);
             return Some(group.events.clone());
         }
     }

@@ -52,10 +52,7 @@ async fn work(servers: Vec<Arc<Server>>, mut dice: Dice, mut stopped: oneshot::R
             _ = &mut stopped => return,
             () = sleep(Duration::from_millis(pause)) => {}
         }
-        let primary = servers.iter().find(|server| {
-            let state = server.state();
-            !state.ailments.read_only && !state.ailments.down && !state.ailments.hung
-        });
+        let primary = servers.iter().find(|server| server.state().takes_writes());
         let Some(server) = primary else { continue };
         let changes = changes(server, &mut dice, &mut stamp);
         tokio::select! {

@@ -1,5 +1,7 @@
 //! One run: a source, a topic, processes of the service, and what befalls them, all by one seed.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +14,16 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::dice::Dice;
+use crate::failover;
 use crate::faults::{self, Fault};
 use crate::machine::{Host, Network, Process};
 use crate::oracle::Oracle;
 use crate::server::{Server, schema};
 use crate::sns::{Sns, Subscriber};
 use crate::workload;
+
+/// The stream's name.
+pub(crate) const STREAM: &str = "sim";
 
 /// When runs begin, microseconds since 1970 UTC.
 const EPOCH_US: i64 = 1_800_000_000_000_000;
@@ -31,6 +37,10 @@ pub(crate) enum Kind {
     Diagnosis,
     /// Two processes, one of which stands by.
     Pair,
+    /// Logs are purged while the stream is away.
+    Purge,
+    /// Two servers, which change places.
+    Failover,
 }
 
 /// What the seed decides of the settings.
@@ -42,18 +52,45 @@ pub(crate) struct Setting {
     pub(crate) table_store: bool,
     pub(crate) linger_ms: u64,
     pub(crate) machines: usize,
+    /// Operators hold tables back.
+    pub(crate) operated: bool,
+    /// Of two servers: whether commits wait for the replica.
+    pub(crate) semisync: bool,
+    /// And how long a transaction takes to get there.
+    pub(crate) replica_ms: u64,
 }
 
 impl Setting {
     fn of(dice: &mut Dice) -> Self {
-        let kind = *dice.pick(&[Kind::Mixed, Kind::Mixed, Kind::Diagnosis, Kind::Pair]);
+        let kind = *dice.pick(&[
+            Kind::Mixed,
+            Kind::Mixed,
+            Kind::Mixed,
+            Kind::Diagnosis,
+            Kind::Diagnosis,
+            Kind::Pair,
+            Kind::Pair,
+            Kind::Purge,
+            Kind::Failover,
+            Kind::Failover,
+        ]);
+        let machines = match kind {
+            Kind::Pair => 2,
+            Kind::Purge | Kind::Failover if dice.one_in(4) => 2,
+            _ => 1,
+        };
+        let semisync = dice.one_in(2);
         Self {
             kind,
+            operated: kind != Kind::Failover || dice.one_in(3),
+            semisync,
+            // What is waited for is on its way for a short time only, or nothing would get on.
+            replica_ms: if semisync { 4 } else { *dice.pick(&[4, 30, 200]) },
             fifo: dice.one_in(2),
             lanes: *dice.pick(&[1, 1, 3]),
-            table_store: kind == Kind::Pair || dice.one_in(2),
+            table_store: machines > 1 || dice.one_in(2),
             linger_ms: *dice.pick(&[0, 20, 200]),
-            machines: if kind == Kind::Pair { 2 } else { 1 },
+            machines,
         }
     }
 }
@@ -68,6 +105,10 @@ pub(crate) struct World {
     pub(crate) wall: Arc<dyn Fn() -> i64 + Send + Sync>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) dice: Dice,
+    /// Processes that have halted, and were judged.
+    pub(crate) judged: BTreeSet<u64>,
+    /// The epoch after which an operator permits another.
+    pub(crate) new_epoch: Option<u64>,
     folder: TempDir,
     processes: u64,
 }
@@ -96,8 +137,14 @@ pub(crate) struct Report {
     pub(crate) repeats: u64,
     pub(crate) saves: u64,
     pub(crate) processes: u64,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) digest: u64,
     pub(crate) wrong: Option<String>,
+}
+
+/// The name of a seed's kind.
+pub(crate) fn kind_of(seed: u64) -> String {
+    format!("{:?}", Setting::of(&mut Dice::new(seed)).kind)
 }
 
 /// Runs a seed to its end.
@@ -130,7 +177,12 @@ impl World {
         let server = |name, id, dice| {
             Server::new((name, id), &tables, Arc::clone(&oracle) as _, Arc::clone(&wall), dice)
         };
-        let servers = vec![server("db1", 1, dice.fork())];
+        let mut servers = vec![server("db1", 1, dice.fork())];
+        if setting.kind == Kind::Failover {
+            servers.push(server("db2", 2, dice.fork()));
+            servers[1].state().follows = Some(1);
+            servers[0].state().is_semisync = setting.semisync;
+        }
         let sns = Sns::new(setting.fifo, Arc::clone(&oracle) as Arc<dyn Subscriber>, dice.fork());
         let slots = (0..setting.machines)
             .map(|_| Slot { process: None, starts_at: Instant::now() })
@@ -145,6 +197,8 @@ impl World {
             wall,
             slots,
             dice,
+            judged: BTreeSet::new(),
+            new_epoch: None,
             folder: tempfile::tempdir().expect("a folder"),
             processes: 0,
         }
@@ -152,7 +206,11 @@ impl World {
 
     /// The server that takes the users' writes.
     pub(crate) fn primary(&self) -> &Arc<Server> {
-        &self.servers[0]
+        failover::primary(&self.servers)
+    }
+
+    pub(crate) fn checkpoint_path(&self, machine: usize) -> PathBuf {
+        self.folder.path().join(format!("checkpoint-{machine}"))
     }
 
     fn plan(&self, machine: usize) -> Plan {
@@ -160,11 +218,11 @@ impl World {
         let hosts: Vec<_> = self.servers.iter().map(|it| format!("{}:3306", it.name)).collect();
         let topic =
             format!("arn:aws:sns:eu-west-1:000000000000:t{}", if fifo { ".fifo" } else { "" });
-        let path = self.folder.path().join(format!("checkpoint-{machine}"));
+        let path = self.checkpoint_path(machine);
         let password = self.folder.path().join("password");
         std::fs::write(&password, "secret").expect("room");
         let flags: Vec<(&'static str, String)> = vec![
-            ("stream.name", "sim".to_owned()),
+            ("stream.name", STREAM.to_owned()),
             ("source.hosts", hosts.join(",")),
             ("source.user", "binpulse".to_owned()),
             ("source.password", password.to_string_lossy().into_owned()),
@@ -189,21 +247,27 @@ impl World {
         ];
         let values = load(None, &Environment::new(), &flags, &|_| Ok("secret".to_owned()));
         let values = values.unwrap_or_else(|errors| panic!("{errors:?}"));
-        Plan::new(&values).unwrap_or_else(|errors| panic!("{errors:?}"))
+        let plan = Plan::new(&values).unwrap_or_else(|errors| panic!("{errors:?}"));
+        Plan { new_epoch: self.new_epoch, ..plan }
     }
 
-    /// Starts a process on this machine.
-    fn start(&mut self, machine: usize) {
-        self.processes += 1;
-        let number = self.processes;
-        let process = Process::new(
+    /// A process of this machine.
+    pub(crate) fn process_on(&mut self, machine: usize, number: u64) -> Arc<Process> {
+        Process::new(
             (machine, number),
             &self.network,
             &self.servers,
             &self.sns,
             &self.wall,
             self.dice.fork(),
-        );
+        )
+    }
+
+    /// Starts a process on this machine.
+    fn start(&mut self, machine: usize) {
+        self.processes += 1;
+        let number = self.processes;
+        let process = self.process_on(machine, number);
         self.oracle.tell(|| format!("process {number} starts on machine {machine}"));
         let stop = CancellationToken::new();
         let running = Box::pin(run(self.plan(machine), stop.clone()));
@@ -218,6 +282,7 @@ impl World {
             match &mut slot.process {
                 None => {
                     if Instant::now() >= slot.starts_at {
+                        self.check_saved().await;
                         self.start(machine);
                     }
                 }
@@ -256,6 +321,7 @@ impl World {
         while Instant::now() < until {
             self.tend().await;
             self.look();
+            self.judge_halts().await;
             if self.oracle.wrong().is_some() {
                 return false;
             }
@@ -266,10 +332,12 @@ impl World {
     }
 
     fn look(&mut self) {
-        let server = self.primary().id;
+        let servers = failover::by_address(&self.servers);
         for slot in &self.slots {
             let Some(running) = &slot.process else { continue };
             if let Some(status) = running.process.status() {
+                let host = status["source"]["host"].as_str().unwrap_or_default();
+                let server = servers.get(host).copied().unwrap_or_default();
                 self.oracle.shown(&running.process, server, &status);
             }
         }
@@ -292,10 +360,18 @@ impl World {
     }
 
     async fn live(&mut self) {
+        if self.servers.len() > 1 {
+            for server in self.servers.clone() {
+                let (servers, oracle) = (self.servers.clone(), Arc::clone(&self.oracle));
+                let way = (self.setting.replica_ms, self.dice.fork());
+                tokio::spawn(failover::replicate(server, servers, oracle, way));
+            }
+        }
         let working = workload::Work::start(&self.servers, self.dice.fork());
         match self.setting.kind {
-            Kind::Mixed | Kind::Pair => self.storm().await,
+            Kind::Mixed | Kind::Pair | Kind::Failover => self.storm().await,
             Kind::Diagnosis => self.diagnose().await,
+            Kind::Purge => self.purge_while_away().await,
         }
         faults::heal(self);
         self.settle(&working).await;
@@ -314,8 +390,12 @@ impl World {
             for _ in 0..self.dice.below(60) {
                 tokio::task::yield_now().await;
             }
-            if self.dice.one_in(4) {
-                self.operate();
+            if self.setting.operated && self.dice.one_in(4) {
+                self.operate().await;
+                continue;
+            }
+            if self.servers.len() > 1 && self.dice.one_in(4) {
+                self.change_places();
                 continue;
             }
             let fault = Fault::any(&mut self.dice, self.setting.machines);
@@ -360,13 +440,12 @@ impl World {
         if !self.release().await {
             return;
         }
-        if !self.pass(Duration::from_secs(45)).await {
+        if !self.pass(Duration::from_secs(45)).await || !self.begin_again().await {
             return;
         }
         working.stop().await;
         let until = Instant::now() + Duration::from_mins(2);
-        let server = self.primary().id;
-        while !self.oracle.missing(server).is_empty() && Instant::now() < until {
+        while self.oracle.missing().is_some() && Instant::now() < until {
             if !self.pass(Duration::from_secs(1)).await {
                 return;
             }
@@ -381,21 +460,22 @@ impl World {
             self.oracle.is_wrong(format!("all is healed, and is called {state}: {sentence}"));
             return;
         }
-        self.stop().await;
-        self.oracle.finish(server);
+        self.stop(&[Outcome::Stopped]).await;
+        self.oracle.finish(self.primary().id);
         if let Some(panic) = crate::take_panic() {
             self.oracle.is_wrong(format!("a panic: {panic}"));
         }
     }
 
-    async fn stop(&mut self) {
+    /// Tells all processes to stop, which must end like this.
+    pub(crate) async fn stop(&mut self, ends: &[Outcome]) {
         for slot in &mut self.slots {
             let Some(running) = slot.process.take() else { continue };
             running.stop.cancel();
             let ended = tokio::time::timeout(Duration::from_mins(1), running.outcome).await;
             let number = running.process.number;
             self.oracle.tell(|| format!("process {number} was stopped: {ended:?}"));
-            if !matches!(ended, Ok(Ok(Outcome::Stopped))) {
+            if !matches!(ended, Ok(Ok(outcome)) if ends.contains(&outcome)) {
                 self.oracle.is_wrong(format!("process {number} was told to stop: {ended:?}"));
             }
         }
@@ -403,7 +483,7 @@ impl World {
     }
 
     fn report(&self, seed: u64) -> Report {
-        let (rows, repeats, saves) = self.oracle.counts();
+        let (rows, repeats, saves) = self.oracle.totals();
         Report {
             seed,
             setting: self.setting.clone(),
@@ -412,6 +492,7 @@ impl World {
             repeats,
             saves,
             processes: self.processes,
+            counts: self.oracle.counts(),
             digest: self.oracle.digest(),
             wrong: self.oracle.wrong(),
         }

@@ -141,6 +141,7 @@ impl Lease {
     /// Ends when the stream is to be left to another process.
     pub(super) async fn stands_down(&self) {
         tokio::select! {
+            biased;
             () = self.lost.cancelled() => {}
             () = self.yields.cancelled() => {}
         }

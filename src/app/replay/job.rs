@@ -254,6 +254,7 @@ async fn run_job(plan: &Plan, request: ReplayRequest, stop: &CancellationToken) 
             Err(Error::NotPublished { .. }) if looks < LOOKS_MAX && !stop.is_cancelled() => {
                 looks += 1;
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(LOOK_PAUSE) => {}
                 }

@@ -128,6 +128,7 @@ impl Pass<'_> {
         let ended = match ended {
             Ok(ended) => {
                 let drained = tokio::select! {
+                    biased;
                     drained = pipeline.drain(platform::now() + DELIVERY_MAX) => drained,
                     () = stop.cancelled() => pipeline.drain(platform::now() + self.plan.grace).await,
                 };

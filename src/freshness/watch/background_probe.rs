@@ -165,6 +165,7 @@ impl BackgroundProbe {
         let due = tokio::time::Instant::now() + pause;
         loop {
             let asked = tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(due) => return,
                 changed = self.asked.changed() => changed.map(|()| *self.asked.borrow_and_update()),
             };

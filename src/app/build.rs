@@ -133,7 +133,7 @@ struct Beside {
     lead: Option<Follow>,
     snapshots: Snapshots,
     /// Where replays are asked for.
-    replay: Arc<replay::Control>,
+    replay: Arc<replay::ReplayHandle>,
     /// What is held back.
     held: Arc<ControlRegistry>,
     /// Settings that are read again.

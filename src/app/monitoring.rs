@@ -68,8 +68,8 @@ pub(super) struct Monitoring {
 /// Where what is asked for by HTTP arrives, and what is shown of it.
 #[derive(Clone)]
 pub(super) struct Controls {
-    pub(super) snapshot: Arc<snapshot::Control>,
-    pub(super) replay: Arc<replay::Control>,
+    pub(super) snapshot: Arc<snapshot::SnapshotHandle>,
+    pub(super) replay: Arc<replay::ReplayHandle>,
     /// Digests of the rows, if they are kept.
     pub(super) digests: Option<Arc<LaneDigests>>,
     /// What `/readyz` tells.
@@ -81,7 +81,7 @@ pub(super) struct Controls {
 impl Controls {
     /// Of a plan that is about to be run.
     pub(super) fn new(plan: &Arc<Plan>) -> Self {
-        let snapshot = Arc::<snapshot::Control>::default();
+        let snapshot = Arc::<snapshot::SnapshotHandle>::default();
         Self {
             reloader: Arc::new(Reloader::new(plan, Arc::clone(&snapshot))),
             snapshot,
@@ -144,7 +144,7 @@ impl Monitoring {
     /// nothing is written to it.
     pub(super) async fn start(
         plan: &Arc<Plan>,
-        lease: lease::Control,
+        lease: lease::LeaseHandle,
     ) -> Result<Self, Unavailable> {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();

@@ -45,7 +45,7 @@ const SENT_AT_ONCE: usize = 4;
 const PART: Duration = Duration::from_secs(30);
 const PART_MAX: Duration = Duration::from_mins(10);
 /// Longest time that the loop stands, and every table waits.
-const STANDS_MAX: Duration = Duration::from_secs(10);
+const READING_STOPS_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at the checkpoint, which is saved behind what was delivered.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Between two words to the verdict.
@@ -77,8 +77,8 @@ pub(super) async fn run(
     permit: Permit,
     stop: CancellationToken,
 ) {
-    let standing = Arc::default();
-    let sender = Sender { plan, registry: Arc::clone(&registry), metrics, permit, stop, standing };
+    let stopped = Arc::default();
+    let sender = Sender { plan, registry: Arc::clone(&registry), metrics, permit, stop, stopped };
     tokio::join!(send_all(&sender), tell(&registry, &freshness, &sender.stop));
 }
 
@@ -131,7 +131,7 @@ struct Sender {
     permit: Permit,
     stop: CancellationToken,
     /// Locked by whom the loop stands for.
-    standing: Arc<tokio::sync::Mutex<()>>,
+    stopped: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a part came to.
@@ -171,7 +171,7 @@ impl Sender {
         let (control, is_rate) = (&taken.control, taken.control.kind == ControlKind::Rate);
         let (mut rows, mut wholes) = (0, 0);
         let mut part = Part::default();
-        let (standing, _alone) = loop {
+        let (stopped, _alone) = loop {
             let most = taken.pace.rows_per_second().map(|rate| part_rows(rate, part));
             part = self.part(taken, most, part.is_all, None).await?;
             rows += part.rows;
@@ -185,12 +185,13 @@ impl Sender {
             if is_little(part, wholes, rate)
                 && !is_more(self.registry.rows_held(control.at_us, None))
             {
-                let alone = self.standing.lock().await;
-                let standing = self.registry.stand(STANDS_MAX).await.ok_or(Failure::NoLoop)?;
-                if !is_more(self.registry.rows_held(control.at_us, Some(&standing.lanes))) {
-                    break (standing, alone);
+                let alone = self.stopped.lock().await;
+                let stopped =
+                    self.registry.stop_reading(READING_STOPS_MAX).await.ok_or(Failure::NoLoop)?;
+                if !is_more(self.registry.rows_held(control.at_us, Some(&stopped.lanes))) {
+                    break (stopped, alone);
                 }
-                self.registry.go_on();
+                self.registry.continue_reading();
             }
             if is_rate && self.registry.some_wait() {
                 return Ok(None);
@@ -200,34 +201,34 @@ impl Sender {
                 self.stop.run_until_cancelled(pause).await.ok_or(Failure::Interrupted)?;
             }
         };
-        let until = platform::now() + STANDS_MAX;
-        let rest = self.part(taken, None, part.is_all, Some(&standing.lanes));
+        let until = platform::now() + READING_STOPS_MAX;
+        let rest = self.part(taken, None, part.is_all, Some(&stopped.lanes));
         let is_live = match tokio::time::timeout_at(until.into(), rest).await {
             Ok(Ok(part)) => {
                 rows += part.rows;
                 self.registry.go_live(control.at_us).await
             }
             Ok(Err(error)) => {
-                self.registry.go_on();
+                self.registry.continue_reading();
                 return Err(error);
             }
             Err(_) => false,
         };
         if !is_live {
-            self.registry.go_on();
+            self.registry.continue_reading();
             return Err(Failure::TooSlow);
         }
         Ok(Some(rows))
     }
 
-    /// Sends what the checkpoint says is held back, but no more than `most` rows: with `standing`, all that
+    /// Sends what the checkpoint says is held back, but no more than `most` rows: with `stopped`, all that
     /// is, once it is saved, and as fast as can be.
     async fn part(
         &self,
         Taken { control, pace, .. }: &Taken,
         most: Option<u64>,
         is_young: bool,
-        standing: Option<&[HeldLane]>,
+        stopped: Option<&[HeldLane]>,
     ) -> Result<Part, Failure> {
         let began = platform::now();
         let case = self.plan.filter.names;
@@ -235,7 +236,7 @@ impl Sender {
             let saved = peek(&self.plan).await?;
             let held = Saved::read(&saved.annotations).map_err(Error::from)?;
             let is_saved = |lane: &HeldLane| saved.lanes.get(&lane.lane.key) >= Some(&lane.next);
-            if standing.is_none_or(|lanes| lanes.iter().all(is_saved)) {
+            if stopped.is_none_or(|lanes| lanes.iter().all(is_saved)) {
                 break ranges(&held, control, &saved.lanes, case);
             }
             let pause = tokio::time::sleep(LOOK_PAUSE);
@@ -262,7 +263,7 @@ impl Sender {
             audience: None,
             dry_run: false,
             permit: self.permit.clone(),
-            pace: standing.is_none().then(|| Arc::clone(pace)),
+            pace: stopped.is_none().then(|| Arc::clone(pace)),
             watch: Watch::default(),
         };
         // On a thread of its own, as replays that are asked for.
@@ -291,7 +292,7 @@ impl Sender {
         }
         self.metrics.released_rows_total.inc_by(report.rows);
         self.registry.sent(control.at_us, sent, report.rows, report.until_us);
-        if standing.is_none() {
+        if stopped.is_none() {
             self.wait_out(pace, report.rows, began).await?;
         }
         Ok(Part { rows: report.rows, is_all, lasted: platform::since(began) })
@@ -322,7 +323,7 @@ fn is_little(part: Part, wholes: u32, rows_per_second: Option<u64>) -> bool {
     if !part.is_all {
         return false;
     }
-    // With a rate that is too low for what is written, standing would let all of it go at once.
+    // With a rate that is too low for what is written, stopped would let all of it go at once.
     let burst = rows_per_second.map(at_once);
     let is_late = wholes >= PARTS_MAX && burst.is_none_or(|most| part.rows <= most);
     part.rows == 0 || part.lasted < SHORT || is_late
@@ -330,7 +331,7 @@ fn is_little(part: Part, wholes: u32, rows_per_second: Option<u64>) -> bool {
 
 /// Rows that may be sent at once for which the loop stands. Pure.
 const fn at_once(rows_per_second: u64) -> u64 {
-    rows_per_second.saturating_mul(STANDS_MAX.as_secs())
+    rows_per_second.saturating_mul(READING_STOPS_MAX.as_secs())
 }
 
 /// Leaves no more than about `most` rows in the ranges, in proportion; whether that is all of them. Pure.
@@ -413,7 +414,7 @@ mod tests {
         );
         assert!(!is_little(part(900, true, 3), 1, None) && is_little(part(900, true, 3), 20, None));
         assert!(!is_little(part(900, false, 2), 1, Some(500)));
-        // Who writes more than the rate for long does not come past it by standing.
+        // Who writes more than the rate for long does not come past it by stopped.
         assert!(is_little(part(5_000, true, 9), 20, Some(500)));
         assert!(!is_little(part(5_001, true, 9), 20, Some(500)));
     }

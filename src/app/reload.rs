@@ -37,7 +37,7 @@ const OF_OTHERS: [&str; 2] = ["relay.", "probe."];
 pub(super) struct Reloader {
     inner: Mutex<Inner>,
     arrived: Notify,
-    snapshot: Arc<snapshot::Control>,
+    snapshot: Arc<snapshot::SnapshotHandle>,
 }
 
 struct Inner {
@@ -55,7 +55,7 @@ struct Inner {
 
 impl Reloader {
     /// Of a plan that is about to be run.
-    pub(super) fn new(plan: &Arc<Plan>, snapshot: Arc<snapshot::Control>) -> Self {
+    pub(super) fn new(plan: &Arc<Plan>, snapshot: Arc<snapshot::SnapshotHandle>) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 plan: Arc::clone(plan),
@@ -214,7 +214,10 @@ impl Inner {
 
     /// What follows from the settings as they stand now, in words, and the plan with them if anything
     /// changes; or why they can't be in force.
-    fn read(&self, snapshot: &snapshot::Control) -> Result<(String, Option<Arc<Plan>>), String> {
+    fn read(
+        &self,
+        snapshot: &snapshot::SnapshotHandle,
+    ) -> Result<(String, Option<Arc<Plan>>), String> {
         if !self.is_open {
             return Err("the stream has not begun yet: ask again\n".to_owned());
         }

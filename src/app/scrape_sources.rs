@@ -13,7 +13,7 @@ use crate::freshness::{FreshnessState, Stage};
 use crate::sink::Health;
 use crate::sink::health::LATENCY_BOUNDS_US;
 use crate::sink::intake::QueueGauge;
-use crate::snapshot::Control;
+use crate::snapshot::SnapshotHandle;
 use crate::source::Liveness;
 use crate::telemetry::metrics::{Durations, Kind, ScrapeSources, ScrapedFamily, SourceLabels};
 use crate::telemetry::snapshot::{SnapshotState, SnapshotWait};
@@ -29,7 +29,7 @@ pub(super) struct ScrapedParts<'a> {
     pub(super) view: &'a Shared,
     pub(super) findings: &'a Findings,
     pub(super) maintenance: &'a Arc<Maintenance>,
-    pub(super) lease: &'a lease::Control,
+    pub(super) lease: &'a lease::LeaseHandle,
     pub(super) controls: &'a Controls,
 }
 
@@ -116,7 +116,7 @@ fn halted(state: &State) -> ScrapedFamily {
 }
 
 /// Whether a snapshot is read, and what keeps it from the next chunk.
-fn snapshot(control: &Arc<Control>) -> [ScrapedFamily; 2] {
+fn snapshot(control: &Arc<SnapshotHandle>) -> [ScrapedFamily; 2] {
     let (running, waiting) = (Arc::clone(control), Arc::clone(control));
     let one = |is_so: bool| f64::from(u8::from(is_so));
     let waits = move || {

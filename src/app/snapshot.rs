@@ -12,7 +12,7 @@ use crate::checkpoint::Checkpoint;
 use crate::filter;
 use crate::platform;
 use crate::sink::intake::QueueGauge;
-use crate::snapshot::{Ask, Config, Control, Limits, Progress, Request, Worker};
+use crate::snapshot::{Ask, Config, Limits, Progress, Request, SnapshotHandle, Worker};
 use crate::telemetry::Metrics;
 
 /// The filters in force.
@@ -24,7 +24,7 @@ const ASKS_MAX: usize = 16;
 /// Both ends of the way from the reader to the loop, and how a snapshot begins.
 pub(super) struct Snapshots {
     config: Config,
-    control: Arc<Control>,
+    control: Arc<SnapshotHandle>,
     metrics: Arc<Metrics>,
     asks: mpsc::Sender<Ask>,
     /// What is continued, or begun; used up by the first reader.
@@ -38,7 +38,7 @@ impl Snapshots {
     pub(super) fn new(
         plan: &Plan,
         checkpoint: &Checkpoint,
-        (control, metrics): (Arc<Control>, Arc<Metrics>),
+        (control, metrics): (Arc<SnapshotHandle>, Arc<Metrics>),
         of: (State, QueueGauge, Filters),
     ) -> Result<(Self, mpsc::Receiver<Ask>), super::Unavailable> {
         let (asks, asked) = mpsc::channel(ASKS_MAX);

@@ -41,7 +41,7 @@ pub(super) struct StatusBuilder {
     pub(super) findings: Findings,
     pub(super) view: Shared,
     pub(super) maintenance: Arc<Maintenance>,
-    pub(super) lease: lease::Control,
+    pub(super) lease: lease::LeaseHandle,
     pub(super) controls: Controls,
     pub(super) started: Instant,
 }

@@ -398,7 +398,7 @@ impl Stream {
         self.state.enter(Phase::Halted(halted));
         if stays {
             // What is on its way may still be delivered, and saved.
-            self.pipeline.stand(stop.cancelled()).await;
+            self.pipeline.deliver_until(stop.cancelled()).await;
         }
         if is_bug { Outcome::Bug } else { Outcome::NeedsOperator }
     }

@@ -15,7 +15,7 @@ pub(super) struct Switches {
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) controls: Controls,
     pub(super) state: State,
-    pub(super) lease: lease::Control,
+    pub(super) lease: lease::LeaseHandle,
 }
 
 impl Switch for Switches {

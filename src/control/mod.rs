@@ -29,7 +29,7 @@ use crate::filter::Pattern;
 use crate::pack::{HeldTables, RateLimit};
 use crate::telemetry::status::ControlKind;
 
-pub use registry::{ControlRegistry, FilterChange, Order, PAUSE_MAX, Standing, Taken};
+pub use registry::{ControlRegistry, FilterChange, Order, PAUSE_MAX, ReadingStopped, Taken};
 pub use saved::{Saved, Unreadable, control_entry, control_name, lane_entry, lane_name};
 pub use send_rate::SendRate;
 

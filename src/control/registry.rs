@@ -35,9 +35,9 @@ pub enum Order {
     /// microseconds since 1970 UTC, or later.
     Sent(Vec<(Arc<str>, u64)>, i64),
     /// Nothing more is read from here on, for at most this long.
-    Stand(Duration, oneshot::Sender<Standing>),
+    StopReading(Duration, oneshot::Sender<ReadingStopped>),
     /// It reads on.
-    Continue,
+    ContinueReading,
     /// All that the control holds back was sent: it ends here, if that is so, and the loop reads on. A rate
     /// stays, and holds nothing back any more.
     GoLive(i64, oneshot::Sender<bool>),
@@ -58,7 +58,7 @@ pub struct FilterChange {
 
 /// Where the loop stands.
 #[derive(Debug)]
-pub struct Standing {
+pub struct ReadingStopped {
     /// All lanes of which rows are held back.
     pub lanes: Vec<HeldLane>,
 }
@@ -408,15 +408,15 @@ impl ControlRegistry {
 
     /// Asks the loop to stand, between two transactions, for at most this long. `None`: there is none any
     /// more.
-    pub async fn stand(&self, lasting: Duration) -> Option<Standing> {
+    pub async fn stop_reading(&self, lasting: Duration) -> Option<ReadingStopped> {
         let (reply, stands) = oneshot::channel();
-        self.order(Order::Stand(lasting, reply));
+        self.order(Order::StopReading(lasting, reply));
         stands.await.ok()
     }
 
     /// The loop reads on.
-    pub fn go_on(&self) {
-        self.order(Order::Continue);
+    pub fn continue_reading(&self) {
+        self.order(Order::ContinueReading);
     }
 
     /// Ends the control where the loop stands; whether it could be.
@@ -625,7 +625,7 @@ impl Inner {
             by,
             control,
             rows_per_second,
-            "control: the rate is another"
+            "control: the rate was changed"
         );
         self.orders.push_back(order);
         Ok(())

@@ -313,8 +313,8 @@ fn count_echo(metrics: &Metrics, evaluated: &EvaluatedEcho) {
 
 /// Brings the consumers' counters to what their accounts say.
 fn follow_echoes(metrics: &Metrics, round_trips: &RoundTrips) {
-    for (consumer, ledger) in round_trips.echoes() {
-        let counts = ledger.counts();
+    for (consumer, tracker) in round_trips.echoes() {
+        let counts = tracker.counts();
         for (family, count) in [
             (&metrics.canary_sent_total, counts.sent),
             (&metrics.canary_resolved_total, counts.resolved),

@@ -187,7 +187,7 @@ impl Pipeline {
                 // 2. What is under way makes room for what comes.
                 turned = self.handle_next() => turned.map_err(Interrupt::Failed),
                 // 3. New events.
-                event = replica.next(), if self.waiting.is_empty() && !self.parts.flow.stands() => match event {
+                event = replica.next(), if self.waiting.is_empty() && !self.parts.flow.reads_nothing() => match event {
                     Ok(Some(event)) => match self.take(decoder, event, platform::now(), stop).await {
                         Ok(()) => self.burst(replica, decoder, stop).await,
                         Err(interrupt) => Err(interrupt),
@@ -219,7 +219,7 @@ impl Pipeline {
 
     /// Continues while the stream stands for good, whatever happens: what is on its way may still be
     /// delivered and saved, and the loop shows that it lives.
-    pub async fn stand(&mut self, until: impl Future<Output = ()>) {
+    pub async fn deliver_until(&mut self, until: impl Future<Output = ()>) {
         tokio::pin!(until);
         loop {
             match self.idle(&mut until).await {
@@ -319,7 +319,7 @@ impl Pipeline {
             // The end of the stream shows when the next event is waited for.
             let Some(event) = replica.next_buffered()? else { break };
             self.take(decoder, event, now, stop).await?;
-            if self.parts.flow.is_over() || self.parts.flow.stands() {
+            if self.parts.flow.is_over() || self.parts.flow.reads_nothing() {
                 break;
             }
         }
@@ -415,7 +415,7 @@ impl Pipeline {
         // Counted from the last look, not from now: events that come faster than the tick must not put
         // it off for ever.
         let tick = self.looked_at + TICK;
-        let stands = self.parts.flow.stands_until();
+        let stands = self.parts.flow.reads_on_at();
         [flush, save, stands].into_iter().flatten().min().unwrap_or(tick).min(tick)
     }
 

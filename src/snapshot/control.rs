@@ -60,7 +60,7 @@ const COMMANDS_MAX: usize = 16;
 
 /// Where commands arrive and the status is shown.
 #[derive(Debug, Default)]
-pub struct Control {
+pub struct SnapshotHandle {
     commands: Mutex<VecDeque<Command>>,
     arrived: Notify,
     /// The first snapshot of a new stream could not begin yet, and is tried again.
@@ -68,7 +68,7 @@ pub struct Control {
     status: Mutex<Option<SnapshotStatus>>,
 }
 
-impl Control {
+impl SnapshotHandle {
     /// Hands a command to the worker. What will be done, or why nothing will be, in words.
     ///
     /// Tables, keys and privileges are looked at by the worker: whether a snapshot began shows in the

@@ -38,7 +38,7 @@ mod worker;
 
 pub use ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
 pub use config::Config;
-pub use control::{Command, Control, Request};
+pub use control::{Command, Request, SnapshotHandle};
 pub use layout::{Layout, RejectedKey, Unreadable};
 #[cfg(test)]
 pub(crate) use progress::Bound;

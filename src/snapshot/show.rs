@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::ask::Taken;
 use super::progress::Progress;
-use super::{Control, Request};
+use super::{Request, SnapshotHandle};
 use crate::platform;
 use crate::telemetry::snapshot::{SnapshotState, SnapshotStatus, SnapshotWait};
 
@@ -15,14 +15,14 @@ const RATE_OVER: Duration = Duration::from_secs(30);
 
 /// Keeps the status up to date.
 pub(super) struct Shown {
-    control: Arc<Control>,
+    control: Arc<SnapshotHandle>,
     status: Option<SnapshotStatus>,
     /// Rows of the newest chunks.
     newest: VecDeque<(Instant, u64)>,
 }
 
 impl Shown {
-    pub(super) fn new(control: Arc<Control>) -> Self {
+    pub(super) fn new(control: Arc<SnapshotHandle>) -> Self {
         Self { control, status: None, newest: VecDeque::new() }
     }
 

@@ -17,7 +17,7 @@ use super::reader::{Lock, Read, ReadError, Reader};
 use super::show::Shown;
 use super::throttle::Throttle;
 use super::window::Target;
-use super::{Command, Control, Layout, Request};
+use super::{Command, Layout, Request, SnapshotHandle};
 use crate::backoff::Backoff;
 use crate::change::Position;
 use crate::mysql::HostPort;
@@ -91,7 +91,7 @@ type UnderWay = oneshot::Receiver<Result<Taken, Discard>>;
 /// The worker.
 pub struct Worker {
     config: Config,
-    control: Arc<Control>,
+    control: Arc<SnapshotHandle>,
     asks: mpsc::Sender<Ask>,
     metrics: Arc<Metrics>,
     reader: Option<Reader>,
@@ -130,7 +130,7 @@ impl Worker {
     /// One that reads nothing yet.
     pub fn new(
         config: Config,
-        control: Arc<Control>,
+        control: Arc<SnapshotHandle>,
         asks: mpsc::Sender<Ask>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, source::Error> {

@@ -35,7 +35,7 @@ use crate::source::preflight::{self, Finding, Severity};
 use keeper::Keeper;
 use standing::Standing;
 
-pub(super) use standing::Control;
+pub(super) use standing::LeaseHandle;
 
 /// Longest pause between two looks at another process's lease.
 const LOOK_EVERY_MAX: Duration = Duration::from_millis(250);
@@ -124,8 +124,8 @@ impl Lease {
     }
 
     /// What `/status`, the metrics and who yields need of it.
-    pub(super) fn control(&self) -> Control {
-        Control::new(self.standing.clone(), self.yields.clone(), self.permit())
+    pub(super) fn control(&self) -> LeaseHandle {
+        LeaseHandle::new(self.standing.clone(), self.yields.clone(), self.permit())
     }
 
     /// The permission to publish that follows from it.

@@ -91,13 +91,13 @@ impl Standing {
 
 /// The same in the hands of who shows it, and of who yields.
 #[derive(Clone)]
-pub(in crate::app) struct Control {
+pub(in crate::app) struct LeaseHandle {
     standing: Standing,
     yields: CancellationToken,
     permit: Permit,
 }
 
-impl Control {
+impl LeaseHandle {
     pub(super) fn new(standing: Standing, yields: CancellationToken, permit: Permit) -> Self {
         Self { standing, yields, permit }
     }

@@ -103,12 +103,12 @@ struct Job {
 
 /// Where jobs are asked for and their status is shown.
 #[derive(Debug, Default)]
-pub(crate) struct Control {
+pub(crate) struct ReplayHandle {
     job: Mutex<Option<Job>>,
     arrived: Notify,
 }
 
-impl Control {
+impl ReplayHandle {
     /// Takes a job for a stream in this epoch. What will be done, or why nothing will be, in words.
     ///
     /// Checkpoint and log are looked at by the job: whether it found the rows shows in the status.
@@ -214,7 +214,7 @@ pub(crate) fn metric_outcomes() -> Vec<&'static str> {
 /// Does what is asked for, one job after the other, until told to stop.
 pub(crate) async fn run_jobs(
     plan: Arc<Plan>,
-    control: Arc<Control>,
+    control: Arc<ReplayHandle>,
     metrics: Arc<Metrics>,
     permit: Permit,
     stop: CancellationToken,
@@ -322,7 +322,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_job_is_taken_at_a_time_and_told_until_it_is_over() {
-        let control = Control::default();
+        let control = ReplayHandle::default();
         assert_eq!(control.status(), None);
         let first = command(812, 815);
         let words = "rows 812 to 815 of shop.orders#0 are published again for test";
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_with_words() {
-        let control = Control::default();
+        let control = ReplayHandle::default();
         let refused = |json: &str, epoch| match control.command(json, epoch) {
             Err(ReplayRefused::Busy(why) | ReplayRefused::Wrong(why)) => why,
             Ok(words) => panic!("{words}"),

@@ -37,7 +37,7 @@ use crate::sink::{self, Permit};
 use crate::source;
 use crate::source::resume::{self, Resolved, Wanted};
 
-pub(super) use job::{Command, Control, bounded, metric_outcomes, run_jobs};
+pub(super) use job::{Command, ReplayHandle, bounded, metric_outcomes, run_jobs};
 use numbers::Numbers;
 pub(super) use numbers::RowCountMismatch;
 use pass::{Pass, PassSink, Passed};

@@ -1,5 +1,5 @@
 //! Everything that is known about heartbeats and canaries, in one place. Pure: what happened and
-//! when comes in as arguments. The verdict will read from here.
+//! when comes in as arguments. Metrics and `/status` read it; the verdict takes the observations themselves.
 
 mod state;
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::Flow;
 use crate::change::NameCase;
 use crate::control::{
-    Control, Order, Saved, SendRate, Standing, control_entry, control_name, lane_entry, lane_name,
-    rates, tables,
+    Control, Order, ReadingStopped, Saved, SendRate, control_entry, control_name, lane_entry,
+    lane_name, rates, tables,
 };
 use crate::pack::{Bucket, HeldLane};
 use crate::pipeline::Error;
@@ -37,7 +37,7 @@ pub(super) struct Held {
     /// When they are told of everything again.
     renewed_at: Option<Instant>,
     /// Until when nothing more is read.
-    stands_until: Option<Instant>,
+    reads_on_at: Option<Instant>,
     /// How fast rows are sent that were held back.
     pacing: Option<Pacing>,
 }
@@ -96,13 +96,13 @@ impl Flow {
     }
 
     /// Whether nothing more is to be read for now.
-    pub(in crate::pipeline) fn stands(&self) -> bool {
-        self.held.stands_until.is_some() || self.awaits_filters()
+    pub(in crate::pipeline) fn reads_nothing(&self) -> bool {
+        self.held.reads_on_at.is_some() || self.awaits_filters()
     }
 
     /// Until when nothing more is read, if that is for a time.
-    pub(in crate::pipeline) fn stands_until(&self) -> Option<Instant> {
-        self.held.stands_until
+    pub(in crate::pipeline) fn reads_on_at(&self) -> Option<Instant> {
+        self.held.reads_on_at
     }
 
     /// Behind rows: reads no more until those that were sent may have been, at a limited rate.
@@ -111,13 +111,13 @@ impl Flow {
         let Some(pacing) = &mut self.held.pacing else { return };
         let wait = pacing.wait(self.packer.take_sent_rows(), now);
         if !wait.is_zero() {
-            self.held.stands_until = Some(now + wait);
+            self.held.reads_on_at = Some(now + wait);
         }
     }
 
     /// Whether it waits between two rows, at a limited rate.
     pub(in crate::pipeline) fn keeps_pace(&self) -> bool {
-        self.held.pacing.is_some() && self.held.stands_until.is_some()
+        self.held.pacing.is_some() && self.held.reads_on_at.is_some()
     }
 
     /// Whether more rows came than the rate of their table allows.
@@ -161,8 +161,8 @@ impl Flow {
             }
             order @ (Order::Release(_)
             | Order::Sent(..)
-            | Order::Stand(..)
-            | Order::Continue
+            | Order::StopReading(..)
+            | Order::ContinueReading
             | Order::GoLive(..)
             | Order::Filter(_)) => {
                 self.held.orders.push_back(order);
@@ -175,7 +175,7 @@ impl Flow {
     /// Between two transactions: lanes of which the first row was held back are saved and told, and what
     /// was asked is done.
     pub(in crate::pipeline) fn serve_held(&mut self, now: Instant) -> Result<(), Error> {
-        if self.progress.is_inside() {
+        if self.passed_on.is_inside() {
             return Ok(());
         }
         for lane in self.packer.take_begun() {
@@ -203,20 +203,20 @@ impl Flow {
                     }
                 }
             }
-            Order::Stand(lasting, reply) => {
+            Order::StopReading(lasting, reply) => {
                 self.flush_all();
-                self.held.stands_until = Some(now + lasting);
-                if reply.send(Standing { lanes: self.packer.held() }).is_err() {
-                    self.held.stands_until = None;
+                self.held.reads_on_at = Some(now + lasting);
+                if reply.send(ReadingStopped { lanes: self.packer.held() }).is_err() {
+                    self.held.reads_on_at = None;
                 }
             }
-            Order::Continue => self.held.stands_until = None,
+            Order::ContinueReading => self.held.reads_on_at = None,
             Order::GoLive(control, reply) => {
-                let is_sent = self.held.stands_until.is_some() && self.is_sent(control);
+                let is_sent = self.held.reads_on_at.is_some() && self.is_sent(control);
                 if is_sent {
                     self.go_live(control)?;
                 }
-                self.held.stands_until = None;
+                self.held.reads_on_at = None;
                 let _nobody = reply.send(is_sent);
             }
             Order::Filter(change) => self.change_filters(*change),
@@ -286,8 +286,8 @@ impl Flow {
     /// Tells what is due, and reads on when it has stood for long enough.
     pub(in crate::pipeline) fn held_due(&mut self, now: Instant) -> Result<(), Error> {
         self.serve_held(now)?;
-        if self.held.stands_until.is_some_and(|until| until <= now) {
-            self.held.stands_until = None;
+        if self.held.reads_on_at.is_some_and(|until| until <= now) {
+            self.held.reads_on_at = None;
         }
         if self.held.due.is_some_and(|due| due <= now) {
             let renewed_at = *self.held.renewed_at.get_or_insert(now + RENEW_INTERVAL);

@@ -30,7 +30,7 @@ impl Flow {
             if is_read {
                 self.snapshots.row(transaction, table, &change);
             }
-            if !self.progress.is_new(change.row) {
+            if !self.passed_on.is_new(change.row) {
                 continue;
             }
             match marked.origin_of(&change) {

@@ -22,14 +22,14 @@ use super::control_messages::ControlMessages;
 use super::counts::Counts;
 use super::duplicate_skipper::DuplicateSkipper;
 use super::finalizing::Note;
-use super::progress::Progress;
+use super::passed_on::PassedOn;
 use crate::change::{NameCase, Position};
 use crate::checkpoint::{Misuse, Tracker, TransactionKind};
 use crate::control::SendRate;
 use crate::decode::Step;
 use crate::encode::{EncodedBatch, Kind};
 use crate::filter::{Filter, MaskBuffer, Uncovered};
-use crate::freshness::Progress as Reached;
+use crate::freshness::Progress;
 use crate::freshness::verdict::certificate::{Recorder, Span};
 use crate::freshness::{CanaryStep, Nonces, Recogniser, Seen};
 use crate::pack::Packer;
@@ -90,7 +90,7 @@ pub struct Flow {
     control_messages: ControlMessages,
     packer: Packer,
     tracker: Tracker,
-    progress: Progress,
+    passed_on: PassedOn,
     space: MaskBuffer,
     /// Ready to be finalized, in order.
     batches: Vec<EncodedBatch>,
@@ -155,7 +155,7 @@ impl Flow {
             control_messages,
             packer,
             tracker,
-            progress: Progress::default(),
+            passed_on: PassedOn::default(),
             space: MaskBuffer::default(),
             batches: Vec::new(),
             seen: Vec::new(),
@@ -212,7 +212,7 @@ impl Flow {
             | Step::Passed { position, resume, .. } => {
                 self.note_passed(&step, now);
                 // Inside a transaction there is no place to continue from.
-                if self.progress.is_inside() {
+                if self.passed_on.is_inside() {
                     return Ok(());
                 }
                 self.config.window.reached(position);
@@ -240,11 +240,11 @@ impl Flow {
         self.tracker.resume_place().position.clone()
     }
 
-    /// What the ledger must know of steps that carry no row.
+    /// What the tracker and the certificate must know of steps that carry no row.
     fn note_passed(&mut self, step: &Step<'_>, now: Instant) {
         match step {
             Step::Idle { .. } => {
-                self.idle_since = (!self.progress.is_inside()).then_some(now);
+                self.idle_since = (!self.passed_on.is_inside()).then_some(now);
                 self.idle_at = Some(now);
             }
             Step::Rotate { position, .. } => self.recorder.rotated(position),
@@ -269,7 +269,7 @@ impl Flow {
     pub fn event(&mut self, event: &[u8]) {
         let event_type = event.get(EVENT_TYPE_AT).copied().unwrap_or_default();
         self.counts.event(event_type);
-        if self.progress.is_inside() {
+        if self.passed_on.is_inside() {
             self.transaction_bytes += event.len() as u64;
         }
         if self.config.begins_by_position {
@@ -308,7 +308,7 @@ impl Flow {
     /// Between two transactions: what went by so far can become delivered by itself. Not so while
     /// something of it waits to be quarantined: it would count as delivered, and be nowhere.
     fn close_ack_group(&mut self) {
-        if self.progress.is_inside() || self.is_unkept || !self.undecoded.is_empty() {
+        if self.passed_on.is_inside() || self.is_unkept || !self.undecoded.is_empty() {
             return;
         }
         for (lane, key, next) in self.packer.sequences().take_moved() {
@@ -339,7 +339,7 @@ impl Flow {
 
     /// The stream broke, maybe inside a transaction.
     pub(super) fn stream_broke(&mut self) {
-        self.progress.broke();
+        self.passed_on.broke();
     }
 
     /// From here on places speak of this server.
@@ -410,8 +410,8 @@ impl Flow {
     }
 
     /// How far everything has got.
-    pub(super) fn progress(&mut self) -> Reached {
-        Reached {
+    pub(super) fn progress(&mut self) -> Progress {
+        Progress {
             read: self.tracker.committed_place().position.clone(),
             delivered: self.tracker.settled_place().position.clone(),
             needed: self.needed(),

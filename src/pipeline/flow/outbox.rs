@@ -18,7 +18,7 @@ impl Flow {
         let transaction = rows.transaction();
         let mut is_refused = false;
         while let Some(change) = rows.next()? {
-            if !self.progress.is_new(change.row) {
+            if !self.passed_on.is_new(change.row) {
                 continue;
             }
             is_refused = outbox.halts_on_update && change.op == Op::Update;

@@ -75,7 +75,7 @@ impl Flow {
         position: &Position,
         event: &[u8],
     ) {
-        if !self.progress.is_new_other() {
+        if !self.passed_on.is_new_other() {
             return;
         }
         self.undecoded.push(Undecoded {

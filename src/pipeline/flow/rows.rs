@@ -37,7 +37,7 @@ impl Flow {
         let is_read = self.snapshots.is_open_for(table);
         if self.recogniser.is_own(table) {
             while let Some(change) = rows.next()? {
-                if self.progress.is_new(change.row) {
+                if self.passed_on.is_new(change.row) {
                     self.own_row(transaction, table, &change)?;
                 }
             }
@@ -67,7 +67,7 @@ impl Flow {
                     if is_read {
                         self.snapshots.row(transaction, table, &change);
                     }
-                    if self.progress.is_new(change.row) {
+                    if self.passed_on.is_new(change.row) {
                         self.publish(now, transaction, table, &change)?;
                     }
                 }
@@ -77,7 +77,7 @@ impl Flow {
                     if is_read {
                         self.snapshots.row(transaction, table, &change);
                     }
-                    if self.progress.is_new(change.row) {
+                    if self.passed_on.is_new(change.row) {
                         self.publish_masked(now, transaction, &mask.table, &mask, &change)?;
                     }
                 }
@@ -212,7 +212,7 @@ impl Flow {
         }
         let stays =
             !self.config.schema_changes || !self.filter.wants_statement(statement.database, &text);
-        if self.is_skipped || stays || !self.progress.is_new_other() {
+        if self.is_skipped || stays || !self.passed_on.is_new_other() {
             return Ok(());
         }
         // Rows before it leave before it.

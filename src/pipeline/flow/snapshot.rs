@@ -139,7 +139,7 @@ impl Flow {
 
     /// Answers what can be answered, and takes the chunks whose place has come.
     pub(in crate::pipeline) fn serve_snapshot(&mut self, now: Instant) -> Result<(), Error> {
-        if self.progress.is_inside() || self.is_unkept || !self.undecoded.is_empty() {
+        if self.passed_on.is_inside() || self.is_unkept || !self.undecoded.is_empty() {
             return Ok(());
         }
         while let Some(ask) = self.snapshots.asks.pop_front() {

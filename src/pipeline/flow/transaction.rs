@@ -26,7 +26,7 @@ impl Flow {
             self.close_ack_group();
         }
         self.filter_as_of(transaction)?;
-        let comes_again = self.progress.begin(transaction)?;
+        let comes_again = self.passed_on.begin(transaction)?;
         if !comes_again {
             self.class = TransactionKind::Filtered;
         }
@@ -44,7 +44,7 @@ impl Flow {
         if let Some(xid) = commit.unseen_xa.filter(|_| !self.is_skipped) {
             self.unseen(commit, xid)?;
         }
-        self.progress.end();
+        self.passed_on.end();
         self.transaction_bytes = 0;
         self.config.window.reached(commit.end);
         if let Some(surplus_rows) = &self.config.surplus_rows
@@ -76,7 +76,7 @@ impl Flow {
     }
 }
 
-/// The same transaction in the ledger's words. Saves of a checkpoint carry nothing for consumers.
+/// As what the certificate counts it. Saves of a checkpoint carry nothing for consumers.
 fn accounting_class(class: TransactionKind) -> certificate::CountedAs {
     match class {
         TransactionKind::User => certificate::CountedAs::User,

@@ -196,14 +196,14 @@ fn filters_hold_from_the_end_of_a_transaction_on_once_that_is_saved() {
     }
     let place = run.process.flow.place();
     run.reload();
-    assert!(run.process.flow.stands(), "nothing is read before it is saved");
+    assert!(run.process.flow.reads_nothing(), "nothing is read before it is saved");
     let mut order = run.orders.pop().expect("it was asked for");
     assert!(order.try_recv().is_err());
     // A save of something else is not its save.
     run.process.flow.saved(&[(Arc::from("control:1"), Arc::from("{}"))].into()).expect("nothing");
-    assert!(run.process.flow.stands());
+    assert!(run.process.flow.reads_nothing());
     run.process.save(&mut run.world);
-    assert!(!run.process.flow.stands());
+    assert!(!run.process.flow.reads_nothing());
     let version = order.try_recv().expect("it holds");
     assert_eq!((version.since, version.number, version.at_us), (place, 1, 1));
     let known = Versions::read(&run.world.saved.annotations).expect("own texts");

@@ -175,10 +175,10 @@ proptest! {
         let mut process = Process::start(&world, &mut Dice(0));
         process.save(&mut world);
         let (reply, _standing) = oneshot::channel();
-        process.order(Order::Stand(std::time::Duration::from_secs(lasting), reply));
+        process.order(Order::StopReading(std::time::Duration::from_secs(lasting), reply));
         for look in 1..=looks {
             process.wait_long();
-            prop_assert_eq!(process.flow.stands(), look * 120 < lasting);
+            prop_assert_eq!(process.flow.reads_nothing(), look * 120 < lasting);
         }
     }
 
@@ -197,17 +197,17 @@ proptest! {
         for _ in 0..dice.below(60) {
             process.take(&mut world, &mut dice, false);
         }
-        let (reply, mut standing) = oneshot::channel();
-        process.order(Order::Stand(std::time::Duration::from_secs(9), reply));
+        let (reply, mut stopped) = oneshot::channel();
+        process.order(Order::StopReading(std::time::Duration::from_secs(9), reply));
         // Behind the open transaction.
-        while standing.is_empty() && process.take(&mut world, &mut dice, false) {}
-        let Ok(standing) = standing.try_recv() else { return Ok(()) };
-        prop_assert!(process.flow.stands());
-        let rows: u64 = standing.lanes.iter().map(crate::pack::HeldLane::rows).sum();
+        while stopped.is_empty() && process.take(&mut world, &mut dice, false) {}
+        let Ok(stopped) = stopped.try_recv() else { return Ok(()) };
+        prop_assert!(process.flow.reads_nothing());
+        let rows: u64 = stopped.lanes.iter().map(crate::pack::HeldLane::rows).sum();
         let short = u64::from(!is_all_sent);
         let expected = undisturbed(case, 1);
         let mut sent = Vec::new();
-        for held in &standing.lanes {
+        for held in &stopped.lanes {
             let last = held.next - 1 - short;
             sent.push((held.lane.key.clone(), last));
             for number in held.range.first..=last {
@@ -220,7 +220,7 @@ proptest! {
         process.order(Order::GoLive(1, reply));
         let is_live = live.try_recv().expect("it stands");
         prop_assert_eq!(is_live, is_all_sent || rows == 0);
-        prop_assert!(!process.flow.stands());
+        prop_assert!(!process.flow.reads_nothing());
         while process.take(&mut world, &mut dice, false) {}
         process.finish(&mut world, &mut dice);
         // A rate stays, and holds nothing back.

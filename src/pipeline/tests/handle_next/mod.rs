@@ -138,9 +138,9 @@ async fn a_refusal_ends_the_loop_by_name_and_so_does_the_end_of_the_sink() {
     let watcher = Arc::clone(&rig.watcher);
     drop(watcher);
     let asked = told.clone();
-    let standing = rig.pipeline.stand(asked.cancelled());
+    let stopped = rig.pipeline.deliver_until(asked.cancelled());
     told.cancel();
-    within("it ends when told", standing).await;
+    within("it ends when told", stopped).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -427,7 +427,7 @@ async fn while_it_stands_halted_what_is_on_its_way_is_still_delivered() {
             tokio::task::yield_now().await;
         }
     };
-    within("delivered", rig.pipeline.stand(far)).await;
+    within("delivered", rig.pipeline.deliver_until(far)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,8 +91,9 @@ impl Scene {
         let registry = Arc::clone(&self.registry);
         let mut is_live = None;
         let going = async {
-            let standing = registry.stand(Duration::from_mins(1)).await.expect("there is a loop");
-            let sent = standing.lanes.iter().map(|it| (it.lane.key.clone(), it.next - 1));
+            let stopped =
+                registry.stop_reading(Duration::from_mins(1)).await.expect("there is a loop");
+            let sent = stopped.lanes.iter().map(|it| (it.lane.key.clone(), it.next - 1));
             registry.sent(1, sent.collect(), 1, 0);
             is_live = Some(registry.go_live(1).await);
         };
@@ -197,13 +198,13 @@ fn rows_that_wait_are_sent_at_the_pace_that_is_set() {
         let mut steps = decoder.feed(event).expect("whole");
         while let Some(step) = steps.next().expect("whole") {
             flow.step(step, now).expect("nothing is lost");
-            let Some(until) = flow.stands_until() else { continue };
-            assert!(flow.keeps_pace() && flow.stands());
+            let Some(until) = flow.reads_on_at() else { continue };
+            assert!(flow.keeps_pace() && flow.reads_nothing());
             flow.held_due(now).expect("nothing is lost");
             assert!(flow.keeps_pace());
             now = until;
             flow.held_due(now).expect("nothing is lost");
-            assert!(!flow.keeps_pace() && !flow.stands());
+            assert!(!flow.keeps_pace() && !flow.reads_nothing());
             waits.push(now.duration_since(began).as_secs());
             if waits.len() == 2 {
                 // Faster from here on: ten rows in a tenth of a second.

@@ -9,7 +9,7 @@ use crate::change::{Transaction, TransactionId};
 
 /// How far the transaction that is going by has been passed on.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct PassedOn {
     /// The open transaction, and what was passed on of it.
     open: Option<(Transaction, Passed)>,
     /// What to pass over at the front of the transaction that comes.
@@ -45,7 +45,7 @@ pub struct Lost {
     pub rows: u64,
 }
 
-impl Progress {
+impl PassedOn {
     /// A transaction begins. Whether it is one that comes again, after rows of it were passed on.
     pub(crate) fn begin(&mut self, transaction: &Transaction) -> Result<bool, Lost> {
         if let Some((expected, passed)) = &self.expected
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn rows_that_left_before_the_break_are_passed_over_once() {
-        let mut progress = Progress::default();
+        let mut progress = PassedOn::default();
         progress.begin(&transaction(1)).expect("nothing is expected");
         assert!((0..3).all(|row| progress.is_new(row)));
         progress.broke();
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_second_break_before_the_first_row_that_is_new_forgets_nothing() {
-        let mut progress = Progress::default();
+        let mut progress = PassedOn::default();
         progress.begin(&transaction(1)).expect("nothing is expected");
         assert!((0..3).all(|row| progress.is_new(row)));
         for _ in 0..2 {
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_break_before_the_next_transaction_begins_keeps_what_is_expected() {
-        let mut progress = Progress::default();
+        let mut progress = PassedOn::default();
         progress.begin(&transaction(1)).expect("nothing is expected");
         assert!(progress.is_new(0));
         progress.broke();
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_transaction_that_does_not_come_again_is_lost() {
-        let mut progress = Progress::default();
+        let mut progress = PassedOn::default();
         progress.begin(&transaction(1)).expect("nothing is expected");
         assert!(progress.is_new(0));
         progress.broke();
@@ -196,14 +196,14 @@ mod tests {
         for (again, is_same) in
             [(anonymous(1), true), (anonymous(2), false), (transaction(1), false)]
         {
-            let mut progress = Progress::default();
+            let mut progress = PassedOn::default();
             progress.begin(&anonymous(1)).expect("nothing is expected");
             assert!(progress.is_new(0));
             progress.broke();
             assert_eq!(progress.begin(&again).is_ok(), is_same, "{again:?}");
         }
         // And with one by that alone, wherever it stands.
-        let mut progress = Progress::default();
+        let mut progress = PassedOn::default();
         progress.begin(&transaction(1)).expect("nothing is expected");
         assert!(progress.is_new(0));
         progress.broke();
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_break_before_any_row_left_expects_nothing() {
-        let mut progress = Progress::default();
+        let mut progress = PassedOn::default();
         progress.begin(&transaction(1)).expect("nothing is expected");
         progress.broke();
         progress.begin(&transaction(2)).expect("nothing had left");
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_statement_inside_a_transaction_is_passed_on_once() {
-        let mut progress = Progress::default();
+        let mut progress = PassedOn::default();
         assert!(!progress.begin(&transaction(1)).expect("nothing is expected"));
         assert!(progress.is_new_other());
         progress.broke();

@@ -3,6 +3,7 @@
 //! ```text
 //! read     file, environment and flags, as at the start; every mistake refuses the whole
 //! compare  with the settings in force: what holds at once, and what needs a restart, which refuses too
+//!          (`Takes` in `config/diff.rs`, said beside each setting)
 //! look     at the source: patterns of the filters that match nothing (filter.strict refuses)
 //! change   at the end of a transaction, saved with that place before the next one is read
 //! ```

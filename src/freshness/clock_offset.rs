@@ -2,7 +2,8 @@
 //!
 //! A question and its answer bracket the moment at which the source read its clock, so the offset
 //! is known to half of the round trip. Of the last samples the one with the smallest error counts;
-//! an older one's error grows with what two clocks may drift apart.
+//! an older one's error grows with what two clocks may drift apart. The question is asked by
+//! `WriteSession::facts`.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,5 @@
-//! A session that writes into binpulse's schema: how it is set up, and whom it may write to.
+//! A session that writes into binpulse's schema: how it is set up, whom it may write to, and what it asks the
+//! server of itself (identity, `read_only`, the time).
 
 use std::time::Duration;
 

@@ -96,6 +96,13 @@ impl Slot {
     fn is_open(&self) -> bool {
         self.batch.as_ref().is_some_and(|batch| !batch.is_empty())
     }
+
+    /// Whether its batch has rows of this very schema.
+    #[inline]
+    fn is_open_for(&self, table: &Arc<Table>) -> bool {
+        let batch = self.batch.as_ref();
+        batch.is_some_and(|batch| Arc::ptr_eq(batch.table(), table) && !batch.is_empty())
+    }
 }
 
 impl Packer {
@@ -290,8 +297,11 @@ impl Packer {
         if self.is_selective && self.leaves_out(at, row) {
             return;
         }
-        self.hold_batch(at, row.table, out);
-        self.note_opening(at, row.now);
+        // As for all rows of a batch but the first.
+        if !self.slots.get(at).is_some_and(|slot| slot.is_open_for(row.table)) {
+            self.hold_batch(at, row.table, out);
+            self.note_opening(at, row.now);
+        }
         let Some(slot) = self.slots.get_mut(at) else { return };
         let Some(batch) = slot.batch.as_mut() else { return };
         let number = self.sequences.number(slot.lane.id);

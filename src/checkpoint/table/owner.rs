@@ -2,7 +2,8 @@
 //! goes with the stream to another server, at a failover.
 //!
 //! A new server may lack what was saved last on the one before. So the first save there writes all that
-//! is known, and only if no later owner has the stream there.
+//! is known, and only if no later owner has the stream there. The condition of each other save is in
+//! `TableStore::write_in_transaction`.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
-//! Who may ask: a token to be shown, and TLS so that nobody else sees it.
+//! Who may ask: a token to be shown, and TLS so that nobody else sees it. Who may change something: `admit` in
+//! `switch.rs`.
 
 use std::fmt;
 use std::fs::File;

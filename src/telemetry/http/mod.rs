@@ -2,7 +2,7 @@
 //! `/healthz`, `/readyz`, `/status`, `/history`, `/log`.
 //!
 //! Plain HTTP/1 on the loopback address by default; with TLS and a token where others can reach it.
-//! Read-only but for the maintenance of consumers, snapshots and replays (`switch`).
+//! Read-only but for what `switch` admits: maintenance, snapshots, replays, controls, reloads, a yield.
 //! `/healthz` never reflects the database's state, or an orchestrator would restart the
 //! streamer because the database is down.
 

@@ -1,8 +1,9 @@
-//! What a request may change: which consumers are evaluated, snapshots, and replays.
+//! What a POST may change: which consumers are evaluated, snapshots, replays, controls, the settings, and
+//! which process has the stream.
 //!
-//! Only for peers on this machine, only with headers of our own, and never for a browser: a page there
-//! may have made its own name lead to this machine. Replays are asked for by relays, which run on other
-//! machines: whoever shows the token may.
+//! Who may is decided by [`admit`]: only peers on this machine, only with headers of our own, and never a
+//! browser: a page there may have made its own name lead to this machine. Replays are asked for by relays,
+//! which run on other machines: whoever shows the token may.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Reads a queue of canaries: receives, opens, tells, deletes.
+//! Reads a queue of canaries: receives, opens, tells, deletes. The task `Task::EchoReader` runs it for each
+//! echo queue (`app/echo.rs`); so does `probe`, for its own queue.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What an answer means. Pure.
+//! What an answer means. Pure. What follows from it, and when a row is parked: `target/retry.rs`, applied in
+//! `route/delivery.rs`.
 
 use std::time::{Duration, SystemTime};
 

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use binpulse::app::plan::Reload;
 use binpulse::app::{Outcome, Plan, run};
 use binpulse::config::{Environment, load};
 use binpulse::platform::on;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +20,7 @@ use crate::dice::Dice;
 use crate::failover;
 use crate::faults::{self, Fault};
 use crate::machine::{Host, Network, Process};
-use crate::oracle::Oracle;
+use crate::oracle::{FILTERED, Oracle};
 use crate::server::{Server, schema};
 use crate::sns::{Sns, Subscriber};
 use crate::workload;
@@ -54,6 +57,8 @@ pub(crate) struct Setting {
     pub(crate) machines: usize,
     /// Operators hold tables back.
     pub(crate) operated: bool,
+    /// Filters are changed while the stream runs.
+    pub(crate) reloads: bool,
     /// Of two servers: whether commits wait for the replica.
     pub(crate) semisync: bool,
     /// And how long a transaction takes to get there.
@@ -79,10 +84,12 @@ impl Setting {
             Kind::Purge | Kind::Failover if dice.one_in(4) => 2,
             _ => 1,
         };
-        let semisync = dice.one_in(2);
+        let (semisync, reloads) = (dice.one_in(2), dice.one_in(4));
         Self {
             kind,
-            operated: kind != Kind::Failover || dice.one_in(3),
+            // A release needs the filters that the rows were numbered with.
+            operated: !reloads && (kind != Kind::Failover || dice.one_in(3)),
+            reloads,
             semisync,
             // What is waited for is on its way for a short time only, or nothing would get on.
             replica_ms: if semisync { 4 } else { *dice.pick(&[4, 30, 200]) },
@@ -107,6 +114,8 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     /// Processes that have halted, and were judged.
     pub(crate) judged: BTreeSet<u64>,
+    /// The settings exclude a table, as they stand in its file.
+    pub(crate) excludes: Arc<AtomicBool>,
     /// The epoch after which an operator permits another.
     pub(crate) new_epoch: Option<u64>,
     folder: TempDir,
@@ -124,6 +133,8 @@ pub(crate) struct Slot {
 pub(crate) struct Running {
     pub(crate) process: Arc<Process>,
     pub(crate) stop: CancellationToken,
+    /// As SIGHUP.
+    pub(crate) hangup: Arc<Notify>,
     pub(crate) outcome: JoinHandle<Outcome>,
 }
 
@@ -199,6 +210,7 @@ impl World {
             dice,
             judged: BTreeSet::new(),
             new_epoch: None,
+            excludes: Arc::default(),
             folder: tempfile::tempdir().expect("a folder"),
             processes: 0,
         }
@@ -213,7 +225,7 @@ impl World {
         self.folder.path().join(format!("checkpoint-{machine}"))
     }
 
-    fn plan(&self, machine: usize) -> Plan {
+    fn plan(&self, machine: usize, signal: Arc<Notify>) -> Plan {
         let Setting { fifo, lanes, table_store, linger_ms, .. } = self.setting;
         let hosts: Vec<_> = self.servers.iter().map(|it| format!("{}:3306", it.name)).collect();
         let topic =
@@ -245,9 +257,17 @@ impl World {
             ("ha.enabled", (self.setting.machines > 1).to_string()),
             ("http.listen", "127.0.0.1:0".to_owned()),
         ];
-        let values = load(None, &Environment::new(), &flags, &|_| Ok("secret".to_owned()));
-        let values = values.unwrap_or_else(|errors| panic!("{errors:?}"));
-        let plan = Plan::new(&values).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let excludes = Arc::clone(&self.excludes);
+        let load = Arc::new(move || {
+            let mut flags = flags.clone();
+            if excludes.load(Ordering::Relaxed) {
+                flags.push(("filter.exclude", FILTERED.to_owned()));
+            }
+            load(None, &Environment::new(), &flags, &|_| Ok("secret".to_owned()))
+        });
+        let values = load().unwrap_or_else(|errors| panic!("{errors:?}"));
+        let mut plan = Plan::new(&values).unwrap_or_else(|errors| panic!("{errors:?}"));
+        plan.settings.reload = Some(Reload { load, signal });
         Plan { new_epoch: self.new_epoch, ..plan }
     }
 
@@ -269,10 +289,10 @@ impl World {
         let number = self.processes;
         let process = self.process_on(machine, number);
         self.oracle.tell(|| format!("process {number} starts on machine {machine}"));
-        let stop = CancellationToken::new();
-        let running = Box::pin(run(self.plan(machine), stop.clone()));
+        let (stop, hangup) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let running = Box::pin(run(self.plan(machine, Arc::clone(&hangup)), stop.clone()));
         let outcome = tokio::task::spawn_local(on(Arc::new(Host(Arc::clone(&process))), running));
-        self.slots[machine].process = Some(Running { process, stop, outcome });
+        self.slots[machine].process = Some(Running { process, stop, hangup, outcome });
     }
 
     /// Starts what is to be started, and takes note of what has ended.
@@ -321,6 +341,7 @@ impl World {
         while Instant::now() < until {
             self.tend().await;
             self.look();
+            self.look_at_filters();
             self.judge_halts().await;
             if self.oracle.wrong().is_some() {
                 return false;
@@ -390,6 +411,11 @@ impl World {
             for _ in 0..self.dice.below(60) {
                 tokio::task::yield_now().await;
             }
+            if self.setting.reloads && self.dice.one_in(6) {
+                let excludes = self.excludes.load(Ordering::Relaxed);
+                self.reload(!excludes).await;
+                continue;
+            }
             if self.setting.operated && self.dice.one_in(4) {
                 self.operate().await;
                 continue;
@@ -437,7 +463,7 @@ impl World {
     /// All is healed: everything arrives, and the verdict says that all is well.
     async fn settle(&mut self, working: &workload::Work) {
         self.oracle.tell(|| "all is healed".to_owned());
-        if !self.release().await {
+        if !self.release().await || !self.let_all_pass().await {
             return;
         }
         if !self.pass(Duration::from_secs(45)).await || !self.begin_again().await {

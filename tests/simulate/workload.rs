@@ -54,12 +54,13 @@ async fn work(servers: Vec<Arc<Server>>, mut dice: Dice, mut stopped: oneshot::R
         }
         let primary = servers.iter().find(|server| server.state().takes_writes());
         let Some(server) = primary else { continue };
+        // The server ends what it has begun, also when nobody waits for it any more.
         let changes = changes(server, &mut dice, &mut stamp);
+        let committing = tokio::spawn(server.commit(changes, None));
         tokio::select! {
             biased;
             _ = &mut stopped => return,
-            // A client hangs up at times, and does not learn what became of it.
-            _ = server.commit(changes, None) => {}
+            _ = committing => {}
         }
     }
 }

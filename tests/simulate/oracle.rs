@@ -462,8 +462,8 @@ impl Oracle {
 const STALE: f64 = 3.0;
 /// How long a change may have waited when a process says `quiet`, seconds.
 const QUIET_MAX: f64 = 20.0;
-/// The same for `live`.
-const LIVE_MAX: f64 = 30.0;
+/// The same for `live`: what is 30 s late is called so when it is evaluated next.
+const LIVE_MAX: f64 = 32.0;
 
 fn words_of(change: &Change) -> Words {
     let image = |row: &Option<Vec<Value>>| match row {

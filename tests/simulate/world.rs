@@ -23,7 +23,7 @@ use crate::machine::{Host, Network, Process};
 use crate::oracle::{FILTERED, Oracle};
 use crate::server::{Server, schema};
 use crate::sns::{Sns, Subscriber};
-use crate::workload;
+use crate::{sqs, workload};
 
 /// The stream's name.
 pub(crate) const STREAM: &str = "sim";
@@ -59,6 +59,10 @@ pub(crate) struct Setting {
     pub(crate) operated: bool,
     /// Filters are changed while the stream runs.
     pub(crate) reloads: bool,
+    /// How long faults befall it, in seconds, where not the dice say so.
+    pub(crate) lasts: Option<u64>,
+    /// Pauses between transactions, and between faults, last so many times as long as usual.
+    pub(crate) pauses: u32,
     /// Of two servers: whether commits wait for the replica.
     pub(crate) semisync: bool,
     /// And how long a transaction takes to get there.
@@ -66,7 +70,8 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    fn of(dice: &mut Dice) -> Self {
+    /// With `hours` of faults instead of a minute or so.
+    fn of(dice: &mut Dice, hours: Option<u64>) -> Self {
         let kind = *dice.pick(&[
             Kind::Mixed,
             Kind::Mixed,
@@ -79,6 +84,8 @@ impl Setting {
             Kind::Failover,
             Kind::Failover,
         ]);
+        let is_storm = matches!(kind, Kind::Mixed | Kind::Pair | Kind::Failover);
+        let hours = hours.filter(|_| is_storm);
         let machines = match kind {
             Kind::Pair => 2,
             Kind::Purge | Kind::Failover if dice.one_in(4) => 2,
@@ -90,6 +97,8 @@ impl Setting {
             // A release needs the filters that the rows were numbered with.
             operated: !reloads && (kind != Kind::Failover || dice.one_in(3)),
             reloads,
+            lasts: hours.map(|hours| hours * 3_600),
+            pauses: if hours.is_some() { 60 } else { 1 },
             semisync,
             // What is waited for is on its way for a short time only, or nothing would get on.
             replica_ms: if semisync { 4 } else { *dice.pick(&[4, 30, 200]) },
@@ -155,7 +164,7 @@ pub(crate) struct Report {
 
 /// The name of a seed's kind.
 pub(crate) fn kind_of(seed: u64) -> String {
-    format!("{:?}", Setting::of(&mut Dice::new(seed)).kind)
+    format!("{:?}", Setting::of(&mut Dice::new(seed), None).kind)
 }
 
 /// Runs a seed to its end.
@@ -178,7 +187,7 @@ pub(crate) fn simulate(seed: u64, trace: bool) -> Report {
 impl World {
     fn new(seed: u64, trace: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let setting = Setting::of(&mut dice);
+        let setting = Setting::of(&mut dice, crate::number("SIMULATE_HOURS"));
         let oracle = Oracle::new(setting.fifo, setting.machines > 1, trace);
         let begun = Instant::now();
         let wall: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(move || {
@@ -249,6 +258,8 @@ impl World {
             ("heartbeat.interval", "2s".to_owned()),
             ("heartbeat.write_deadline", "1s".to_owned()),
             ("canary.interval", "5s".to_owned()),
+            ("canary.deadline", "10s".to_owned()),
+            ("canary.echo", format!("consumer={}", sqs::URL)),
             ("message.lanes", lanes.to_string()),
             ("message.linger_max", format!("{linger_ms}ms")),
             ("checkpoint.store", if table_store { "table" } else { "file" }.to_owned()),
@@ -388,7 +399,7 @@ impl World {
                 tokio::spawn(failover::replicate(server, servers, oracle, way));
             }
         }
-        let working = workload::Work::start(&self.servers, self.dice.fork());
+        let working = workload::Work::start(&self.servers, self.setting.pauses, self.dice.fork());
         match self.setting.kind {
             Kind::Mixed | Kind::Pair | Kind::Failover => self.storm().await,
             Kind::Diagnosis => self.diagnose().await,
@@ -401,10 +412,12 @@ impl World {
 
     /// Faults of every kind, at random.
     async fn storm(&mut self) {
-        let until = Instant::now() + Duration::from_secs(self.dice.between(20, 90));
+        let times = self.setting.pauses;
+        let lasts = self.setting.lasts.unwrap_or(self.dice.between(20, 90));
+        let until = Instant::now() + Duration::from_secs(lasts);
         while Instant::now() < until {
             let pause = self.dice.between(50, 6_000);
-            if !self.pass(Duration::from_millis(pause)).await {
+            if !self.pass(Duration::from_millis(pause) * times).await {
                 return;
             }
             // Between any two of its steps.

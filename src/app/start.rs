@@ -67,7 +67,7 @@ pub(super) async fn open(
         lease.take(plan, monitoring, store.lock_identity().await).await?;
     }
     let streamed = source.source.host(source.host)?;
-    let before = if saved.is_none() { ran_before(plan, streamed).await? } else { None };
+    let before = if saved.is_none() { ran_before(plan, streamed, &mut store).await? } else { None };
     let checkpoint = begun(plan, &mut store, saved, before.as_ref(), &source).await?;
     Ok(Opening { shared, sink, topics, quarantine, store, source, checkpoint })
 }
@@ -166,15 +166,23 @@ async fn stored(
 }
 
 /// What the source knows of a run before, where beginning again is permitted.
-async fn ran_before(plan: &Plan, streamed: &HostPort) -> Result<Option<PreviousRun>, Unavailable> {
+async fn ran_before(
+    plan: &Plan,
+    streamed: &HostPort,
+    store: &mut AnyStore,
+) -> Result<Option<PreviousRun>, Unavailable> {
     if !plan.freshness.heartbeats && plan.checkpoint.file.is_some() {
         // Nothing is written to the source, and nothing read from what is not.
         return Ok(None);
     }
     let patience = Patience::new(plan.start_patience, "the source can't be queried yet");
     let before = patience.until(async || ask(plan, streamed).await, mysql::Error::passes).await?;
-    if let Some(before) = &before {
-        before.permitted(plan)?;
+    if let Some(refusal) = before.as_ref().and_then(|before| before.permitted(plan).err()) {
+        if let AnyStore::Table(store) = store {
+            // This process may have stood still since it opened the store, and another has begun the stream.
+            store.is_still_ours().await?;
+        }
+        return Err(refusal.into());
     }
     Ok(before)
 }

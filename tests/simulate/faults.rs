@@ -10,6 +10,7 @@ use crate::failover::come_up;
 use crate::machine::Route;
 use crate::server::Ailments;
 use crate::sns::Trouble;
+use crate::sqs;
 use crate::world::World;
 
 /// A fault.
@@ -37,6 +38,9 @@ pub(crate) enum Fault {
     SnsLosesAnswers,
     SnsFailsEntries,
     SnsSlow,
+    EchoLost,
+    EchoRepeats,
+    QueueHangs,
 }
 
 /// Those at random, the frequent ones more than once.
@@ -66,6 +70,9 @@ const ANY: &[Fault] = &[
     Fault::SnsLosesAnswers,
     Fault::SnsFailsEntries,
     Fault::SnsSlow,
+    Fault::EchoLost,
+    Fault::EchoRepeats,
+    Fault::QueueHangs,
 ];
 
 /// Those that the verdict has a name for.
@@ -82,6 +89,8 @@ pub(crate) const NAMED: &[Fault] = &[
     Fault::SnsHangs,
     Fault::SnsThrottles,
     Fault::SnsFails,
+    Fault::EchoLost,
+    Fault::QueueHangs,
 ];
 
 impl Fault {
@@ -106,6 +115,8 @@ impl Fault {
             Self::DumpRefused => &["stream_down"],
             Self::DumpLoses => &["heartbeat_lost"],
             Self::SnsHangs | Self::SnsThrottles | Self::SnsFails => &["sink_stalled"],
+            Self::EchoLost => &["canary_lost"],
+            Self::QueueHangs => &["indeterminate"],
             Self::Kill
             | Self::Stand
             | Self::ClockStep
@@ -115,7 +126,8 @@ impl Fault {
             | Self::Purge
             | Self::SnsLosesAnswers
             | Self::SnsFailsEntries
-            | Self::SnsSlow => &[],
+            | Self::SnsSlow
+            | Self::EchoRepeats => &[],
         }
     }
 
@@ -143,6 +155,7 @@ impl Fault {
             | Self::SnsLosesAnswers
             | Self::SnsFailsEntries
             | Self::SnsSlow => "topic faults",
+            Self::EchoLost | Self::EchoRepeats | Self::QueueHangs => "echo faults",
         }
     }
 
@@ -203,6 +216,9 @@ impl Fault {
                 Self::SnsLosesAnswers => sns.trouble(|it| it.loses_answers = 0),
                 Self::SnsFailsEntries => sns.trouble(|it| it.fails_entries = 0),
                 Self::SnsSlow => sns.trouble(|it| it.slow_ms = 0),
+                Self::EchoLost => sns.queue.trouble(|it| it.loses = false),
+                Self::EchoRepeats => sns.queue.trouble(|it| it.repeats = 0),
+                Self::QueueHangs => sns.queue.trouble(|it| it.hung = false),
                 _ => server.ail(|it| self.set(it, false)),
             }
         });
@@ -240,6 +256,9 @@ impl Fault {
             Self::SnsLosesAnswers => world.sns.trouble(|it| it.loses_answers = chance),
             Self::SnsFailsEntries => world.sns.trouble(|it| it.fails_entries = chance),
             Self::SnsSlow => world.sns.trouble(|it| it.slow_ms = 1_500),
+            Self::EchoLost => world.sns.queue.trouble(|it| it.loses = true),
+            Self::EchoRepeats => world.sns.queue.trouble(|it| it.repeats = chance),
+            Self::QueueHangs => world.sns.queue.trouble(|it| it.hung = true),
             _ => server.ail(|it| self.set(it, true)),
         }
         if self == Self::DumpRefused {
@@ -252,6 +271,7 @@ impl Fault {
 /// Ends whatever is wrong.
 pub(crate) fn heal(world: &mut World) {
     world.sns.trouble(|it| *it = Trouble::default());
+    world.sns.queue.trouble(|it| *it = sqs::Trouble::default());
     for server in &world.servers {
         if server.state().ailments.down {
             come_up(server, &world.servers, &world.oracle);

@@ -1,7 +1,8 @@
 //! The whole service under simulation: `docs/develop/simulation.md`.
 //!
 //! `SIMULATE_SEED=n` runs one seed and tells what happens, `SIMULATE_SEEDS=n` so many from
-//! `SIMULATE_FROM` on, with `SIMULATE_KIND` those of one kind.
+//! `SIMULATE_FROM` on, with `SIMULATE_KIND` those of one kind. With `SIMULATE_HOURS=n` faults come one in a
+//! few minutes, for so many hours of each seed.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -26,6 +27,7 @@ mod server;
 mod session;
 mod sns;
 mod sql;
+mod sqs;
 mod value;
 mod workload;
 mod world;

@@ -1,6 +1,7 @@
 //! An operator who holds tables back and lets them go, in the middle of everything else.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use binpulse::platform::on;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::dice::Dice;
 use crate::machine::Host;
+use crate::oracle::FILTERED;
 use crate::world::World;
 
 /// The tables of the users, in every way to name them.
@@ -77,6 +79,56 @@ impl World {
         let command = command(&mut self.dice, &controls);
         self.oracle.count("commands of operators");
         self.ask(&command).await;
+    }
+
+    /// Changes the settings where they stand, and has them read again.
+    pub(crate) async fn reload(&mut self, excludes: bool) {
+        self.oracle.tell(|| format!("the settings exclude {FILTERED}: {excludes}"));
+        let saved = self.saved().await;
+        self.oracle.filters_change(&saved);
+        self.excludes.store(excludes, Ordering::Relaxed);
+        self.hang_up();
+    }
+
+    fn hang_up(&self) {
+        let running = self.slots.iter().filter_map(|slot| slot.process.as_ref());
+        running.for_each(|running| running.hangup.notify_one());
+    }
+
+    /// Looks whether settings that were changed are in force. What was refused is tried again: those before
+    /// may not have been in force yet.
+    pub(crate) fn look_at_filters(&mut self) {
+        if self.oracle.filters_are_known() {
+            return;
+        }
+        let Some(status) = self.active_status() else { return };
+        let excludes = self.excludes.load(Ordering::Relaxed);
+        let shown = status["config"]["filter.exclude"].as_str() == Some(FILTERED);
+        if status["state"] != "running" || status["reload"]["state"] == "pending" {
+            return;
+        }
+        if shown == excludes {
+            self.oracle.filters_hold(!excludes);
+        } else {
+            self.hang_up();
+        }
+    }
+
+    /// The settings exclude nothing more; whether all is well so far.
+    pub(crate) async fn let_all_pass(&mut self) -> bool {
+        if self.excludes.load(Ordering::Relaxed) {
+            self.reload(false).await;
+        }
+        let until = Instant::now() + RELEASED_WITHIN;
+        while !self.oracle.filters_are_known() && !self.is_halted() {
+            if Instant::now() > until {
+                self.oracle.is_wrong("all is healed, and the filters never hold".to_owned());
+            }
+            if !self.pass(Duration::from_secs(1)).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Lets everything go, and waits until it is; whether all is well so far.

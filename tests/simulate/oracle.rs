@@ -16,6 +16,14 @@ use crate::server::{Author, Server, Witness};
 use crate::sns::Subscriber;
 use crate::value::Value;
 
+/// The table that filters exclude at times, and what its lanes begin with.
+pub(crate) const FILTERED: &str = "shop.items";
+const FILTERED_LANES: &str = "shop.items#";
+
+fn is_filtered(words: &str) -> bool {
+    words.starts_with("items ")
+}
+
 /// A published row's place: epoch, lane, number.
 type Place = (u64, String, u64);
 
@@ -43,10 +51,17 @@ struct Seen {
     published_fence: i128,
     /// Patterns of tables that an operator holds back, or held.
     held: BTreeSet<String>,
-    /// Changes that the source itself did not send, or has no more.
+    /// Changes that need not be published: the source did not send them, or has them no more, or they came
+    /// while the filters changed.
     lost: BTreeSet<Words>,
+    /// Changes that must not be published: the filters exclude them.
+    excluded: BTreeMap<Words, Gtid>,
+    /// Whether the filters let [`FILTERED`] pass; `None`: that changes just now.
+    passes: Option<bool>,
     /// Transactions that streams were sent, and that went with a server.
     forked: GtidSet,
+    /// Filters were changed.
+    has_filters: bool,
     /// Epochs up to this one are over: an operator began another.
     epoch_over: u64,
     /// What was done to the run, and what came of it: how often.
@@ -65,6 +80,18 @@ impl Seen {
     /// It was published, or need not be.
     fn is_done(&self, words: &Words) -> bool {
         self.places.contains_key(words) || self.lost.contains(words)
+    }
+
+    /// It is durable: what is to become of it.
+    fn is_logged(&mut self, words: Words, gtid: Gtid) {
+        if self.is_done(&words) || self.excluded.contains_key(&words) {
+            return;
+        }
+        match self.passes {
+            Some(false) if is_filtered(&words) => drop(self.excluded.insert(words, gtid)),
+            None if is_filtered(&words) => drop(self.lost.insert(words)),
+            Some(_) | None => drop(self.pending.insert(words, gtid)),
+        }
     }
 
     fn is_lost(&mut self, words: &Words) {
@@ -92,7 +119,36 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     pub(crate) fn new(fifo: bool, leased: bool, trace: bool) -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), fifo, leased, seen: Mutex::default(), trace })
+        let seen = Seen { passes: Some(true), ..Seen::default() };
+        Arc::new(Self { start: Instant::now(), fifo, leased, seen: Mutex::new(seen), trace })
+    }
+
+    /// The settings let [`FILTERED`] pass from here on, or exclude it. What is not published yet may go either
+    /// way, and what is not `saved` is read again by a process that starts with them.
+    pub(crate) fn filters_change(&self, saved: &GtidSet) {
+        let mut seen = self.seen();
+        let excluded = std::mem::take(&mut seen.excluded);
+        let (kept, open) = excluded.into_iter().partition(|(_, gtid)| saved.contains(gtid));
+        let open: BTreeMap<_, _> = open;
+        seen.excluded = kept;
+        seen.lost.extend(open.into_keys());
+        seen.passes = None;
+        seen.has_filters = true;
+        let unread = seen.pending.keys().filter(|words| is_filtered(words));
+        let unread: Vec<_> = unread.cloned().collect();
+        unread.iter().for_each(|words| seen.is_lost(words));
+    }
+
+    /// These filters are in force: what is written now comes behind the place from which they hold.
+    pub(crate) fn filters_hold(&self, passes: bool) {
+        self.tell(|| format!("the filters let {FILTERED} pass: {passes}"));
+        self.count("changes of filters");
+        self.seen().passes = Some(passes);
+    }
+
+    /// Whether it is known what becomes of [`FILTERED`].
+    pub(crate) fn filters_are_known(&self) -> bool {
+        self.seen().passes.is_some()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -166,8 +222,10 @@ impl Oracle {
         let mut seen = self.seen();
         let newest = seen.published.last_key_value().map_or(0, |((epoch, ..), _)| *epoch);
         seen.epoch_over = newest.max(epoch);
-        // What was held back is forgotten with the checkpoint.
+        // What was held back is forgotten with the checkpoint, and how the log was filtered.
         seen.held.clear();
+        let excluded = std::mem::take(&mut seen.excluded);
+        seen.lost.extend(excluded.into_keys());
     }
 
     /// A server is a copy of another now.
@@ -259,8 +317,10 @@ impl Oracle {
             lanes.entry((*epoch, lane)).or_default().push((*number, *order));
         }
         for ((_, lane), rows) in lanes {
+            // Rows that a process may have sent before its filters changed keep their numbers.
+            let has_gaps = seen.has_filters && lane.starts_with(FILTERED_LANES);
             for (expected, (number, _)) in (1..).zip(&rows) {
-                if *number != expected {
+                if *number != expected && !has_gaps {
                     wrong.push(format!("lane {lane} has {number} where {expected} is next"));
                     break;
                 }
@@ -302,8 +362,9 @@ impl Oracle {
             return;
         };
         let (there, told) = (i128::from(to - from), number("user"));
+        let most = if seen.has_filters { told + number("filtered") } else { told };
         drop(seen);
-        if there != told {
+        if !(told..=most).contains(&there) {
             self.is_wrong(format!(
                 "{certificate}: process {} certifies {told} users' transactions between heartbeats {} and {}, and \
                  there are {there}",
@@ -370,13 +431,20 @@ impl Oracle {
             drop(seen);
             return self.is_wrong(format!("{words} has number {other:?} and {place:?}"));
         }
-        if !(seen.pending.contains_key(&words) || seen.is_done(&words)) {
+        let is_durable = seen.pending.contains_key(&words) || seen.is_done(&words);
+        if !(is_durable || seen.excluded.contains_key(&words)) {
             drop(seen);
             return self.is_wrong(format!("{words} was published and is durable nowhere"));
         }
+        if seen.excluded.contains_key(&words) {
+            drop(seen);
+            return self.is_wrong(format!("{words} is excluded by the filters, and was published"));
+        }
         let (epoch, lane, number) = place.clone();
+        let has_gaps = seen.has_filters && lane.starts_with(FILTERED_LANES);
         let front = seen.fronts.entry((epoch, lane)).or_default();
-        let skipped = self.fifo && number != *front + 1;
+        let is_next = if has_gaps { number > *front } else { number == *front + 1 };
+        let skipped = self.fifo && !is_next;
         let expected = *front + 1;
         *front = number.max(*front);
         seen.published.insert(place.clone(), words.clone());
@@ -425,9 +493,7 @@ impl Witness for Oracle {
                     seen.logged_rows += 1;
                     let place = seen.logged_rows;
                     seen.logged_places.insert((server.id, words.clone()), place);
-                    if !seen.is_done(&words) {
-                        seen.pending.insert(words.clone(), group.gtid);
-                    }
+                    seen.is_logged(words, group.gtid);
                 }
                 ("binpulse", "heartbeat") => {
                     let Some(after) = &change.after else { continue };

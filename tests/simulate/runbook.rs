@@ -47,7 +47,7 @@ impl World {
     }
 
     /// What the saved checkpoint names as delivered; nothing without one.
-    async fn saved(&mut self) -> GtidSet {
+    pub(crate) async fn saved(&mut self) -> GtidSet {
         if self.setting.table_store {
             let mut row = checkpoint_row(self.primary());
             let mut cell = |column| row.as_mut().and_then(|row| row.cell(column).cloned());

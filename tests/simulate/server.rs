@@ -286,30 +286,35 @@ impl Server {
         self.witness.committed(self, group, author);
     }
 
-    /// Commits a transaction of its own.
-    pub(crate) async fn commit(
+    /// Commits a transaction of its own: it is in the log at once. The rest is to be waited for, whoever hangs
+    /// up meanwhile.
+    pub(crate) fn commit(
         self: &Arc<Self>,
         changes: Vec<Change>,
         author: Option<Author>,
-    ) -> Result<(), Broken> {
-        if changes.is_empty() {
-            return Ok(());
+    ) -> impl Future<Output = Result<(), Broken>> + use<> {
+        let logged = (!changes.is_empty()).then(|| self.log(changes));
+        let server = Arc::clone(self);
+        async move {
+            let Some(logged) = logged else { return Ok(()) };
+            let (life, group) = logged?;
+            server.through(life, group, author).await
         }
-        let (life, group) = {
-            let mut state = self.state();
-            if state.ailments.down {
-                return Err(Broken);
-            }
-            while state.logged.contains(&gtid(state.uuid, state.sequence)) {
-                state.sequence += 1;
-            }
-            let gtid = gtid(state.uuid, state.sequence);
+    }
+
+    fn log(&self, changes: Vec<Change>) -> Result<(u64, Arc<Group>), Broken> {
+        let mut state = self.state();
+        if state.ailments.down {
+            return Err(Broken);
+        }
+        while state.logged.contains(&gtid(state.uuid, state.sequence)) {
             state.sequence += 1;
-            let at = self.now_us();
-            state.logged.insert(gtid);
-            (state.life, state.log.append(gtid, changes, (at, at), self.id))
-        };
-        self.through(life, group, author).await
+        }
+        let gtid = gtid(state.uuid, state.sequence);
+        state.sequence += 1;
+        let at = self.now_us();
+        state.logged.insert(gtid);
+        Ok((state.life, state.log.append(gtid, changes, (at, at), self.id)))
     }
 
     /// Commits a transaction of the server that it follows, as the applier does: the rows are locked until

@@ -274,8 +274,9 @@ impl Session {
         let (server, id) = (Arc::clone(&self.server), self.id);
         let author = Author { session: id, process: self.link.process() };
         server.state().waits.insert(id, "starting");
+        let committing = server.commit(changes, Some(author));
         let committing = tokio::spawn(async move {
-            let ended = server.commit(changes, Some(author)).await;
+            let ended = committing.await;
             let mut state = server.state();
             state.waits.remove(&id);
             state.locks.retain(|_, holder| *holder != id);

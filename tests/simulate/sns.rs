@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::dice::Dice;
 use crate::form::{Form, decode};
 use crate::machine::Process;
+use crate::sqs::Queue;
 
 /// How long a FIFO topic knows a deduplication id.
 const DEDUPLICATES: Duration = Duration::from_mins(5);
@@ -57,15 +58,18 @@ struct State {
 /// The topic.
 pub(crate) struct Sns {
     fifo: bool,
+    /// Of its consumer.
+    pub(crate) queue: Arc<Queue>,
     subscriber: Arc<dyn Subscriber>,
     changed: Notify,
     state: Mutex<State>,
 }
 
 impl Sns {
-    pub(crate) fn new(fifo: bool, subscriber: Arc<dyn Subscriber>, dice: Dice) -> Arc<Self> {
+    pub(crate) fn new(fifo: bool, subscriber: Arc<dyn Subscriber>, mut dice: Dice) -> Arc<Self> {
+        let queue = Queue::new(dice.fork());
         let state = State { trouble: Trouble::default(), dice, known: VecDeque::new() };
-        Arc::new(Self { fifo, subscriber, changed: Notify::new(), state: Mutex::new(state) })
+        Arc::new(Self { fifo, queue, subscriber, changed: Notify::new(), state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -80,8 +84,14 @@ impl Sns {
     async fn answer(
         &self,
         process: &Process,
-        form: Vec<u8>,
+        (target, form): (Option<String>, Vec<u8>),
     ) -> Result<HttpResponse, ConnectorError> {
+        if let Some(operation) = target.as_deref().and_then(|it| it.strip_prefix("AmazonSQS.")) {
+            let input = serde_json::from_slice(&form).expect("JSON");
+            let output = self.queue.answer(operation, &input).await;
+            let ok = 200.try_into().expect("a status");
+            return Ok(HttpResponse::new(ok, SdkBody::from(output.to_string())));
+        }
         let entries = entries(&form);
         if !entries.is_empty() {
             self.subscriber.called(process);
@@ -150,6 +160,10 @@ impl Sns {
                 state.known.push_back((now, deduplication.clone()));
             }
             self.subscriber.taken(entry);
+            // By its attribute.
+            if entry.values().any(|value| value == "canary") {
+                self.queue.echo(&entry["Message"]);
+            }
         }
         let text = format!(
             "<PublishBatchResponse><PublishBatchResult><Successful>{taken}</Successful>\
@@ -214,10 +228,11 @@ impl HttpClient for Http {
 
 impl HttpConnector for Http {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let form = request.body().bytes().expect("in memory").to_vec();
+        let target = request.headers().get("x-amz-target").map(str::to_owned);
+        let asked = (target, request.body().bytes().expect("in memory").to_vec());
         let (sns, process) = (Arc::clone(&self.sns), Arc::clone(&self.process));
         // What was sent arrives, whatever becomes of its sender.
-        let answering = tokio::spawn(async move { sns.answer(&process, form).await });
+        let answering = tokio::spawn(async move { sns.answer(&process, asked).await });
         HttpConnectorFuture::new(async move {
             answering.await.map_err(|_| ConnectorError::io("it ended".into()))?
         })

@@ -22,9 +22,10 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) fn start(servers: &[Arc<Server>], dice: Dice) -> Self {
+    /// Pauses last so many times as long as usual.
+    pub(crate) fn start(servers: &[Arc<Server>], pauses: u32, dice: Dice) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(work(servers.to_vec(), dice, stopped));
+        let task = tokio::spawn(work(servers.to_vec(), pauses, dice, stopped));
         Self { stop: Some(stop).into(), task: Some(task).into() }
     }
 
@@ -39,7 +40,12 @@ impl Work {
     }
 }
 
-async fn work(servers: Vec<Arc<Server>>, mut dice: Dice, mut stopped: oneshot::Receiver<()>) {
+async fn work(
+    servers: Vec<Arc<Server>>,
+    pauses: u32,
+    mut dice: Dice,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut stamp = 0;
     loop {
         let pause = match dice.below(20) {
@@ -50,16 +56,17 @@ async fn work(servers: Vec<Arc<Server>>, mut dice: Dice, mut stopped: oneshot::R
         tokio::select! {
             biased;
             _ = &mut stopped => return,
-            () = sleep(Duration::from_millis(pause)) => {}
+            () = sleep(Duration::from_millis(pause) * pauses) => {}
         }
         let primary = servers.iter().find(|server| server.state().takes_writes());
         let Some(server) = primary else { continue };
+        // The server ends what it has begun, also when nobody waits for it any more.
         let changes = changes(server, &mut dice, &mut stamp);
+        let committing = tokio::spawn(server.commit(changes, None));
         tokio::select! {
             biased;
             _ = &mut stopped => return,
-            // A client hangs up at times, and does not learn what became of it.
-            _ = server.commit(changes, None) => {}
+            _ = committing => {}
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use binpulse::app::plan::Reload;
 use binpulse::app::{Outcome, Plan, run};
 use binpulse::config::{Environment, load};
 use binpulse::platform::on;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -17,10 +20,10 @@ use crate::dice::Dice;
 use crate::failover;
 use crate::faults::{self, Fault};
 use crate::machine::{Host, Network, Process};
-use crate::oracle::Oracle;
+use crate::oracle::{FILTERED, Oracle};
 use crate::server::{Server, schema};
 use crate::sns::{Sns, Subscriber};
-use crate::workload;
+use crate::{sqs, workload};
 
 /// The stream's name.
 pub(crate) const STREAM: &str = "sim";
@@ -54,6 +57,12 @@ pub(crate) struct Setting {
     pub(crate) machines: usize,
     /// Operators hold tables back.
     pub(crate) operated: bool,
+    /// Filters are changed while the stream runs.
+    pub(crate) reloads: bool,
+    /// How long faults befall it, in seconds, where not the dice say so.
+    pub(crate) lasts: Option<u64>,
+    /// Pauses between transactions, and between faults, last so many times as long as usual.
+    pub(crate) pauses: u32,
     /// Of two servers: whether commits wait for the replica.
     pub(crate) semisync: bool,
     /// And how long a transaction takes to get there.
@@ -61,7 +70,8 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    fn of(dice: &mut Dice) -> Self {
+    /// With `hours` of faults instead of a minute or so.
+    fn of(dice: &mut Dice, hours: Option<u64>) -> Self {
         let kind = *dice.pick(&[
             Kind::Mixed,
             Kind::Mixed,
@@ -74,15 +84,21 @@ impl Setting {
             Kind::Failover,
             Kind::Failover,
         ]);
+        let is_storm = matches!(kind, Kind::Mixed | Kind::Pair | Kind::Failover);
+        let hours = hours.filter(|_| is_storm);
         let machines = match kind {
             Kind::Pair => 2,
             Kind::Purge | Kind::Failover if dice.one_in(4) => 2,
             _ => 1,
         };
-        let semisync = dice.one_in(2);
+        let (semisync, reloads) = (dice.one_in(2), dice.one_in(4));
         Self {
             kind,
-            operated: kind != Kind::Failover || dice.one_in(3),
+            // A release needs the filters that the rows were numbered with.
+            operated: !reloads && (kind != Kind::Failover || dice.one_in(3)),
+            reloads,
+            lasts: hours.map(|hours| hours * 3_600),
+            pauses: if hours.is_some() { 60 } else { 1 },
             semisync,
             // What is waited for is on its way for a short time only, or nothing would get on.
             replica_ms: if semisync { 4 } else { *dice.pick(&[4, 30, 200]) },
@@ -107,6 +123,8 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     /// Processes that have halted, and were judged.
     pub(crate) judged: BTreeSet<u64>,
+    /// The settings exclude a table, as they stand in its file.
+    pub(crate) excludes: Arc<AtomicBool>,
     /// The epoch after which an operator permits another.
     pub(crate) new_epoch: Option<u64>,
     folder: TempDir,
@@ -124,6 +142,8 @@ pub(crate) struct Slot {
 pub(crate) struct Running {
     pub(crate) process: Arc<Process>,
     pub(crate) stop: CancellationToken,
+    /// As SIGHUP.
+    pub(crate) hangup: Arc<Notify>,
     pub(crate) outcome: JoinHandle<Outcome>,
 }
 
@@ -144,7 +164,7 @@ pub(crate) struct Report {
 
 /// The name of a seed's kind.
 pub(crate) fn kind_of(seed: u64) -> String {
-    format!("{:?}", Setting::of(&mut Dice::new(seed)).kind)
+    format!("{:?}", Setting::of(&mut Dice::new(seed), None).kind)
 }
 
 /// Runs a seed to its end.
@@ -167,7 +187,7 @@ pub(crate) fn simulate(seed: u64, trace: bool) -> Report {
 impl World {
     fn new(seed: u64, trace: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let setting = Setting::of(&mut dice);
+        let setting = Setting::of(&mut dice, crate::number("SIMULATE_HOURS"));
         let oracle = Oracle::new(setting.fifo, setting.machines > 1, trace);
         let begun = Instant::now();
         let wall: Arc<dyn Fn() -> i64 + Send + Sync> = Arc::new(move || {
@@ -199,6 +219,7 @@ impl World {
             dice,
             judged: BTreeSet::new(),
             new_epoch: None,
+            excludes: Arc::default(),
             folder: tempfile::tempdir().expect("a folder"),
             processes: 0,
         }
@@ -213,7 +234,7 @@ impl World {
         self.folder.path().join(format!("checkpoint-{machine}"))
     }
 
-    fn plan(&self, machine: usize) -> Plan {
+    fn plan(&self, machine: usize, signal: Arc<Notify>) -> Plan {
         let Setting { fifo, lanes, table_store, linger_ms, .. } = self.setting;
         let hosts: Vec<_> = self.servers.iter().map(|it| format!("{}:3306", it.name)).collect();
         let topic =
@@ -237,6 +258,8 @@ impl World {
             ("heartbeat.interval", "2s".to_owned()),
             ("heartbeat.write_deadline", "1s".to_owned()),
             ("canary.interval", "5s".to_owned()),
+            ("canary.deadline", "10s".to_owned()),
+            ("canary.echo", format!("consumer={}", sqs::URL)),
             ("message.lanes", lanes.to_string()),
             ("message.linger_max", format!("{linger_ms}ms")),
             ("checkpoint.store", if table_store { "table" } else { "file" }.to_owned()),
@@ -245,9 +268,17 @@ impl World {
             ("ha.enabled", (self.setting.machines > 1).to_string()),
             ("http.listen", "127.0.0.1:0".to_owned()),
         ];
-        let values = load(None, &Environment::new(), &flags, &|_| Ok("secret".to_owned()));
-        let values = values.unwrap_or_else(|errors| panic!("{errors:?}"));
-        let plan = Plan::new(&values).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let excludes = Arc::clone(&self.excludes);
+        let load = Arc::new(move || {
+            let mut flags = flags.clone();
+            if excludes.load(Ordering::Relaxed) {
+                flags.push(("filter.exclude", FILTERED.to_owned()));
+            }
+            load(None, &Environment::new(), &flags, &|_| Ok("secret".to_owned()))
+        });
+        let values = load().unwrap_or_else(|errors| panic!("{errors:?}"));
+        let mut plan = Plan::new(&values).unwrap_or_else(|errors| panic!("{errors:?}"));
+        plan.settings.reload = Some(Reload { load, signal });
         Plan { new_epoch: self.new_epoch, ..plan }
     }
 
@@ -269,10 +300,10 @@ impl World {
         let number = self.processes;
         let process = self.process_on(machine, number);
         self.oracle.tell(|| format!("process {number} starts on machine {machine}"));
-        let stop = CancellationToken::new();
-        let running = Box::pin(run(self.plan(machine), stop.clone()));
+        let (stop, hangup) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let running = Box::pin(run(self.plan(machine, Arc::clone(&hangup)), stop.clone()));
         let outcome = tokio::task::spawn_local(on(Arc::new(Host(Arc::clone(&process))), running));
-        self.slots[machine].process = Some(Running { process, stop, outcome });
+        self.slots[machine].process = Some(Running { process, stop, hangup, outcome });
     }
 
     /// Starts what is to be started, and takes note of what has ended.
@@ -321,6 +352,7 @@ impl World {
         while Instant::now() < until {
             self.tend().await;
             self.look();
+            self.look_at_filters();
             self.judge_halts().await;
             if self.oracle.wrong().is_some() {
                 return false;
@@ -367,7 +399,7 @@ impl World {
                 tokio::spawn(failover::replicate(server, servers, oracle, way));
             }
         }
-        let working = workload::Work::start(&self.servers, self.dice.fork());
+        let working = workload::Work::start(&self.servers, self.setting.pauses, self.dice.fork());
         match self.setting.kind {
             Kind::Mixed | Kind::Pair | Kind::Failover => self.storm().await,
             Kind::Diagnosis => self.diagnose().await,
@@ -380,15 +412,22 @@ impl World {
 
     /// Faults of every kind, at random.
     async fn storm(&mut self) {
-        let until = Instant::now() + Duration::from_secs(self.dice.between(20, 90));
+        let times = self.setting.pauses;
+        let lasts = self.setting.lasts.unwrap_or(self.dice.between(20, 90));
+        let until = Instant::now() + Duration::from_secs(lasts);
         while Instant::now() < until {
             let pause = self.dice.between(50, 6_000);
-            if !self.pass(Duration::from_millis(pause)).await {
+            if !self.pass(Duration::from_millis(pause) * times).await {
                 return;
             }
             // Between any two of its steps.
             for _ in 0..self.dice.below(60) {
                 tokio::task::yield_now().await;
+            }
+            if self.setting.reloads && self.dice.one_in(6) {
+                let excludes = self.excludes.load(Ordering::Relaxed);
+                self.reload(!excludes).await;
+                continue;
             }
             if self.setting.operated && self.dice.one_in(4) {
                 self.operate().await;
@@ -437,7 +476,7 @@ impl World {
     /// All is healed: everything arrives, and the verdict says that all is well.
     async fn settle(&mut self, working: &workload::Work) {
         self.oracle.tell(|| "all is healed".to_owned());
-        if !self.release().await {
+        if !self.release().await || !self.let_all_pass().await {
             return;
         }
         if !self.pass(Duration::from_secs(45)).await || !self.begin_again().await {

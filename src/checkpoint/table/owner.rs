@@ -119,6 +119,20 @@ impl TableStore {
         Ok(())
     }
 
+    /// Refuses if another has become the owner since.
+    pub(crate) async fn is_still_ours(&mut self) -> Result<(), Error> {
+        let TableConfig { table, stream, .. } = self.config.clone();
+        let sql = format!("SELECT owner, owner_name FROM {table} WHERE stream = ?");
+        let rows = self.exec("read", &sql, vec![stream.into()]).await?;
+        let owner = rows.first().map(|row| number(row, 0, "owner", &self.config)).transpose()?;
+        let name = rows.first().and_then(|row| row.text(1));
+        if owner == Some(self.owner) && name == Some(owner_name(&self.config)) {
+            Ok(())
+        } else {
+            Err(self.fenced().await)
+        }
+    }
+
     /// Says who has the stream now.
     pub(super) async fn fenced(&mut self) -> Error {
         let TableConfig { table, stream, .. } = self.config.clone();

@@ -554,6 +554,20 @@ fn on_another_server_a_later_owner_is_left_alone_and_an_older_one_replaced() {
 }
 
 #[test]
+fn an_owner_that_stood_still_before_it_began_is_told_who_has_begun_meanwhile() {
+    run(async {
+        let server = server().await;
+        let mut first = TableStore::open(at(&server, "first")).await.expect("it opens");
+        first.is_still_ours().await.expect("nobody else has it");
+        let mut second = TableStore::open(at(&server, "second")).await.expect("it opens");
+        second.begin(&checkpoint(3)).await.expect("it begins");
+        let refused = first.is_still_ours().await.expect_err("it is another's");
+        assert!(matches!(&refused, Error::Fenced { owner, .. } if owner == "second"), "{refused}");
+        second.is_still_ours().await.expect("nobody else has it");
+    });
+}
+
+#[test]
 fn an_owner_whose_row_is_gone_is_told_so() {
     run(async {
         let server = server().await;

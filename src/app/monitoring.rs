@@ -32,7 +32,7 @@ use crate::mysql::{HostPort, SharedHost};
 use crate::platform;
 use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
-use crate::sink::{Feed, Health, Intake, intake};
+use crate::sink::{Feed, Health, Intake, Permit, intake};
 use crate::snapshot;
 use crate::source::Liveness;
 use crate::telemetry::http::{Endpoints, Http, Switch};
@@ -174,6 +174,7 @@ impl Monitoring {
             controls: &controls,
         };
         let metrics = Arc::new(Metrics::new(&label_values(plan), scraped.sources(plan))?);
+        let permit = lease.permit();
         freshness_state.count_in(Arc::clone(&metrics));
 
         let desk = Arc::new(StatusBuilder {
@@ -212,17 +213,18 @@ impl Monitoring {
             controls,
             http,
         };
-        monitoring.start_probes(plan)?;
+        monitoring.start_probes(plan, permit)?;
         Ok(monitoring)
     }
 
     /// Starts what looks at the source, and what samples ourselves.
-    fn start_probes(&self, plan: &Plan) -> Result<(), Unavailable> {
+    fn start_probes(&self, plan: &Plan, permit: Permit) -> Result<(), Unavailable> {
         let sampler = Sampler {
             freshness_state: Arc::clone(&self.freshness_state),
             metrics: Arc::clone(&self.metrics),
             readiness: self.controls.readiness.clone(),
             health: Arc::clone(&self.health),
+            permit,
             liveness: self.liveness.clone(),
             reporter: self.reporter.clone(),
             freshness_stop: self.freshness_tasks.stop.clone(),

@@ -383,6 +383,8 @@ pub struct SinkSample {
     pub failures_in_a_row: u32,
     /// When a user's row was last acknowledged.
     pub last_user_row: Option<Instant>,
+    /// The lease permits no calls now: nothing is owed.
+    pub is_withheld: bool,
 }
 
 impl Observation {

@@ -10,7 +10,7 @@ use super::watch::Reporter;
 use super::{LagSample, Observation, SinkSample, StreamSample};
 use crate::platform;
 use crate::sink::health::Snapshot;
-use crate::sink::{Class, Health};
+use crate::sink::{Class, Health, Permit};
 use crate::source::Liveness;
 use crate::telemetry::{Metrics, Readiness};
 
@@ -24,6 +24,8 @@ pub(crate) struct Sampler {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Readiness,
     pub(crate) health: Arc<Health>,
+    /// Whether calls to the sink may begin.
+    pub(crate) permit: Permit,
     pub(crate) liveness: Liveness,
     pub(crate) reporter: Reporter,
     /// Cancelled when heartbeats, canaries and looks end: the rest continues while what is on its way is
@@ -93,6 +95,7 @@ impl Sampler {
             failure: snapshot.impediment,
             failures_in_a_row: u32::try_from(failures).unwrap_or(u32::MAX),
             last_user_row: self.metrics.user_row_last.last(),
+            is_withheld: self.permit.wait(now).is_some(),
         }
     }
 

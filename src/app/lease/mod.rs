@@ -125,7 +125,7 @@ impl Lease {
 
     /// What `/status`, the metrics and who yields need of it.
     pub(super) fn control(&self) -> Control {
-        Control::new(self.standing.clone(), self.yields.clone())
+        Control::new(self.standing.clone(), self.yields.clone(), self.permit())
     }
 
     /// The permission to publish that follows from it.

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lease::Row;
 use crate::platform;
+use crate::sink::Permit;
 use crate::telemetry::metrics::{Kind, ScrapedFamily};
 use crate::telemetry::status;
 use crate::telemetry::words::Role;
@@ -93,11 +94,17 @@ impl Standing {
 pub(in crate::app) struct Control {
     standing: Standing,
     yields: CancellationToken,
+    permit: Permit,
 }
 
 impl Control {
-    pub(super) fn new(standing: Standing, yields: CancellationToken) -> Self {
-        Self { standing, yields }
+    pub(super) fn new(standing: Standing, yields: CancellationToken, permit: Permit) -> Self {
+        Self { standing, yields, permit }
+    }
+
+    /// The permission to publish that follows from the lease.
+    pub(in crate::app) fn permit(&self) -> Permit {
+        self.permit.clone()
     }
 
     /// Gives the stream to a standby. What will be done, or why nothing will be, in words.

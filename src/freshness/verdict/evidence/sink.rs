@@ -16,6 +16,8 @@ pub(in super::super) struct SinkEvidence {
     sample: Option<(Instant, SinkSample)>,
     /// The last failure of a stall, kept for its reason until the sink is well.
     failure: Option<Class>,
+    /// Since when calls are permitted again.
+    permitted: Option<Instant>,
 }
 
 impl SinkEvidence {
@@ -29,11 +31,16 @@ impl SinkEvidence {
         let moved =
             self.sample.is_none_or(|(_, before)| before.acknowledged != sample.acknowledged);
         // With each acknowledgement the next message's time begins: throttled but moving is lag.
-        if moved || sample.oldest_unacknowledged.is_none() {
+        let owed = sample.oldest_unacknowledged.filter(|_| !sample.is_withheld);
+        if moved || owed.is_none() {
             obligations.clear(Obligation::Publish);
         }
-        if let Some(oldest) = sample.oldest_unacknowledged {
-            let began = sample.last_acknowledged.map_or(oldest, |last| oldest.max(last));
+        if self.sample.is_some_and(|(_, before)| before.is_withheld) {
+            self.permitted = Some(at);
+        }
+        if let Some(oldest) = owed {
+            let began = Some(oldest).max(sample.last_acknowledged).max(self.permitted);
+            let began = began.unwrap_or(oldest);
             obligations.begin(Obligation::Publish, 0, began, parameters.periods.publish_deadline);
         }
         self.failure = sample.failure;
@@ -97,6 +104,9 @@ impl SinkEvidence {
             let times = sample.failures_in_a_row;
             let what = self.reason().name();
             return (Status::False, format!("SNS refused {times} times in a row: {what}"));
+        }
+        if sample.is_withheld && sample.oldest_unacknowledged.is_some() {
+            return (Status::Unknown, "the lease permits no calls now".to_owned());
         }
         if let Some(open) = obligations.overdue(Obligation::Publish, now) {
             // At start it is the topic's own answer that is owed, and no message yet.

@@ -525,6 +525,7 @@ fn a_report_of_the_sink_is_believed_for_its_grace_and_a_message_owed_until_its_d
             failure: (failures_in_a_row > 0).then_some(crate::sink::Class::Denied),
             failures_in_a_row,
             last_user_row: None,
+            is_withheld: false,
         };
         evidence.sampled(start, sample, &parameters, &mut obligations);
         let mut conditions = Conditions::new(&parameters, start);
@@ -542,6 +543,32 @@ fn a_report_of_the_sink_is_believed_for_its_grace_and_a_message_owed_until_its_d
     assert_eq!(told(began, 0, deadline).0, Status::True, "it counts from the last acknowledgement");
     assert_eq!(told(began, 2, Duration::ZERO).0, Status::True);
     assert_eq!(told(began, 3, Duration::ZERO).0, Status::False);
+}
+
+#[test]
+fn nothing_is_owed_while_the_lease_permits_no_calls_and_a_message_counts_from_the_permission() {
+    let (parameters, start) = (Parameters::default(), Instant::now());
+    let deadline = parameters.periods.publish_deadline;
+    let (mut obligations, mut evidence) = (Obligations::default(), SinkEvidence::default());
+    let mut told = |after: Duration, is_withheld: bool| {
+        let now = start + after;
+        let oldest_unacknowledged = Some(start);
+        let sample = SinkSample { oldest_unacknowledged, is_withheld, ..SinkSample::default() };
+        evidence.sampled(now, sample, &parameters, &mut obligations);
+        let mut conditions = Conditions::new(&parameters, now);
+        evidence.apply(now, &parameters, &obligations, &mut conditions);
+        assert!(!evidence.is_empty(), "a message waits");
+        conditions.known(Condition::SinkMoves).status
+    };
+    assert_eq!(told(Duration::ZERO, true), Status::Unknown);
+    assert_eq!(told(deadline * 3, true), Status::Unknown);
+    assert_eq!(told(deadline * 4, false), Status::Unknown, "its time begins here");
+    assert_eq!(told(deadline * 5, false), Status::Unknown);
+    assert_eq!(told(deadline * 5 + TICK, false), Status::False);
+    // A lease that could not be renewed for a while
+    assert_eq!(told(deadline * 6, true), Status::Unknown);
+    assert_eq!(told(deadline * 7, false), Status::Unknown);
+    assert_eq!(told(deadline * 8 + TICK, false), Status::False);
 }
 
 #[test]

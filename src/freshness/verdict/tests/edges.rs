@@ -207,6 +207,7 @@ fn a_users_row_makes_a_database_live_for_a_minute() {
             failure: None,
             failures_in_a_row: 0,
             last_user_row: now.checked_sub(Duration::from_secs(seconds)),
+            is_withheld: false,
         };
         world.evaluator.observe(now, Observation::Sink(sample));
         world.evaluator.evaluate(now).state

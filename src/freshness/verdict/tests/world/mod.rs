@@ -249,6 +249,7 @@ impl World {
             failure: sink_failure.filter(|_| self.waiting.is_some()),
             failures_in_a_row: u32::try_from(waits).expect("short"),
             last_user_row: self.last_user_row,
+            is_withheld: false,
         }));
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn shown(desk: &Desk, freshness: &FreshnessState) -> Vec<ControlStatu
 }
 
 /// The metrics about them: a series for each control that is in force.
-pub(super) fn families(desk: &Arc<Desk>, freshness: &Arc<FreshnessState>) -> [ScrapedFamily; 3] {
+pub(super) fn families(desk: &Arc<Desk>, freshness: &Arc<FreshnessState>) -> [ScrapedFamily; 4] {
     let gauge = |name, help, of: fn(&ControlStatus) -> Option<f64>| {
         let (desk, freshness) = (Arc::clone(desk), Arc::clone(freshness));
         let read = move || {
@@ -60,6 +60,12 @@ pub(super) fn families(desk: &Arc<Desk>, freshness: &Arc<FreshnessState>) -> [Sc
             },
         ),
         gauge(
+            "binpulse_control_overdue_seconds",
+            "Time since a pause was to be over that is still there: its rows are being sent, or can't be. 0 \
+             until then; no series for what does not end by itself.",
+            |control| overdue(control, platform::wall_us()),
+        ),
+        gauge(
             "binpulse_suppressed_purge_margin_seconds",
             "Time until the source may purge the first of these rows, at least: then release --send can \
              not send it any more. No series while nothing is held back, or the source purges nothing by \
@@ -67,4 +73,27 @@ pub(super) fn families(desk: &Arc<Desk>, freshness: &Arc<FreshnessState>) -> [Sc
             |control| control.purge_margin_seconds,
         ),
     ]
+}
+
+/// Seconds since it was to be over, by the clock that ends it; `None`: it has no end of its own.
+fn overdue(control: &ControlStatus, now_us: i64) -> Option<f64> {
+    let since_us = now_us.saturating_sub(control.until_us?).max(0);
+    #[expect(clippy::cast_precision_loss, reason = "an age, not an identity")]
+    Some(since_us as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_overdue_from_its_end_on_and_nothing_else_is() {
+        let at = |until_us, now_us| {
+            overdue(&ControlStatus { until_us, ..ControlStatus::default() }, now_us)
+        };
+        assert_eq!(at(None, 5_000_000), None);
+        assert_eq!(at(Some(5_000_000), 4_000_000), Some(0.0));
+        assert_eq!(at(Some(5_000_000), 7_500_000), Some(2.5));
+        assert_eq!(at(Some(i64::MAX), i64::MIN), Some(0.0));
+    }
 }

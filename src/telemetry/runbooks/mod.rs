@@ -30,6 +30,7 @@ runbooks![
     "BinpulseLagging",
     "BinpulseMessagesQuarantined",
     "BinpulseNoStandby",
+    "BinpulsePauseOverdue",
     "BinpulsePositionLost",
     "BinpulsePurgeMarginLow",
     "BinpulseProbeDown",

@@ -7,6 +7,7 @@ use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
 use crate::bed::{Bed, Rig, SOON, Topic};
+use crate::resume::{BY_GTID, follow};
 use crate::suite::{Outcome, tests};
 use crate::support::proxy::{Proxy, Which};
 use crate::takeover::is_healthy;
@@ -20,6 +21,7 @@ tests! {
     a_standby_takes_over_at_once_after_a_stop_and_a_yield on [Mysql97, Mariadb1011];
     a_process_that_slept_saves_nothing_and_stands_by on [Mysql97, Mariadb1011];
     an_outage_of_the_sink_moves_nothing on [Mysql97];
+    a_process_that_the_source_drops_and_that_has_the_lease_connects_again on [Mysql97];
     takeovers_take_as_long_as_documented on [Mysql97];
 }
 
@@ -341,6 +343,42 @@ async fn takeovers_take_as_long_as_documented(bed: Bed) -> Outcome {
         );
         // On a machine that does much else.
         assert!(at(50) < limit * 2.0, "{kind}: {seconds:?}");
+    }
+    Ok(())
+}
+
+/// A former owner that was cut off may connect to the source again before it hears that it lost the lease.
+/// A replica of the same UUID does what it does to the source.
+async fn a_process_that_the_source_drops_and_that_has_the_lease_connects_again(
+    bed: Bed,
+) -> Outcome {
+    let mut pair = Pair::start(&bed).await?;
+    pair.trade().await?;
+    pair.all_came().await?;
+    let fence = |status: &Value| status["lease"]["fence"].as_u64();
+    let before = fence(&pair.rig.streamer.status().await?);
+    let uuid = "SELECT VARIABLE_VALUE FROM performance_schema.user_variables_by_thread \
+                WHERE VARIABLE_NAME = 'replica_uuid'";
+    let uuid = text(&pair.rig.mysqld, uuid).await?.ok_or("no replica")?;
+    let mut double = bed.mysqld(Options::default()).await?;
+    double.stop().await?;
+    std::fs::write(double.data().join("auto.cnf"), format!("[auto]\nserver-uuid={uuid}\n"))?;
+    double.start_again().await?;
+
+    // When another connects in the place of the process that runs the stream
+    follow(&double, &pair.rig.mysqld, BY_GTID).await?;
+    let give_up = tokio::time::Instant::now() + SOON;
+    while pair.rig.streamer.metric("binpulse_reconnects_total", &[]).await? < Some(1.0) {
+        assert!(tokio::time::Instant::now() < give_up, "{}", pair.rig.streamer.log_tail());
+        pair.trade().await?;
+    }
+
+    // Then that process continues, and no other takes the stream
+    pair.trade().await?;
+    pair.all_came().await?;
+    for (streamer, role) in [(&pair.rig.streamer, "active"), (&pair.standby, "standby")] {
+        let status = streamer.status().await?;
+        assert!(has_role(role)(&status) && fence(&status) == before, "{}", status["lease"]);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The lease on a stream: who may run it, and who waits.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use binpulse_demo::{Command, Error, Mysqld, Options, Streamer, Workload};
 use mysql_async::prelude::Queryable;
@@ -22,13 +22,15 @@ tests! {
     a_process_that_slept_saves_nothing_and_stands_by on [Mysql97, Mariadb1011];
     an_outage_of_the_sink_moves_nothing on [Mysql97];
     a_process_that_the_source_drops_and_that_has_the_lease_connects_again on [Mysql97];
-    takeovers_take_as_long_as_documented on [Mysql97];
 }
 
 /// Exit code of what needs an operator.
 const NEEDS_OPERATOR: Option<i32> = Some(75);
 
-async fn text(mysqld: &Mysqld, query: &str) -> Result<Option<String>, mysql_async::Error> {
+pub(crate) async fn text(
+    mysqld: &Mysqld,
+    query: &str,
+) -> Result<Option<String>, mysql_async::Error> {
     let mut session = mysqld
         .connect()
         .await
@@ -38,7 +40,7 @@ async fn text(mysqld: &Mysqld, query: &str) -> Result<Option<String>, mysql_asyn
     Ok(text)
 }
 
-fn in_table() -> (&'static str, String) {
+pub(crate) fn in_table() -> (&'static str, String) {
     ("checkpoint.store", "table".to_owned())
 }
 
@@ -148,7 +150,7 @@ async fn a_lease_that_cannot_be_kept_is_a_finding_and_stops_nothing(bed: Bed) ->
     Ok(())
 }
 
-fn has_role(role: &'static str) -> impl Fn(&Value) -> bool {
+pub(crate) fn has_role(role: &'static str) -> impl Fn(&Value) -> bool {
     move |status| status["lease"]["role"] == role
 }
 
@@ -308,43 +310,6 @@ async fn an_outage_of_the_sink_moves_nothing(bed: Bed) -> Outcome {
     }
     proxy.heal();
     pair.all_came().await
-}
-
-/// Times from the end of one process to the first new row at the consumer. `TAKEOVERS` says how many of
-/// each kind; they are printed.
-async fn takeovers_take_as_long_as_documented(bed: Bed) -> Outcome {
-    let times = std::env::var("TAKEOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
-    let mut pair = Pair::start(&bed).await?;
-    for (kind, limit) in [("kill", 5.0), ("SIGTERM", 2.0)] {
-        let mut seconds = Vec::new();
-        for _ in 0..times {
-            pair.trade().await?;
-            pair.all_came().await?;
-            let ended = Instant::now();
-            if kind == "kill" {
-                pair.rig.streamer.kill().await?;
-            } else {
-                assert_eq!(pair.rig.streamer.stop().await?, Some(0));
-            }
-            pair.shop.step().await?;
-            std::mem::swap(&mut pair.rig.streamer, &mut pair.standby);
-            pair.all_came().await?;
-            seconds.push(ended.elapsed().as_secs_f64());
-            pair.restore().await?;
-        }
-        seconds.sort_by(f64::total_cmp);
-        let at = |share: usize| seconds[(seconds.len() * share / 100).min(seconds.len() - 1)];
-        println!(
-            "takeover after {kind}: n {} p50 {:.2} s, p99 {:.2} s, worst {:.2} s",
-            seconds.len(),
-            at(50),
-            at(99),
-            at(100)
-        );
-        // On a machine that does much else.
-        assert!(at(50) < limit * 2.0, "{kind}: {seconds:?}");
-    }
-    Ok(())
 }
 
 /// A former owner that was cut off may connect to the source again before it hears that it lost the lease.

@@ -9,7 +9,7 @@ MUTANTS_VERSION := 27.1.0
 MUTANTS_PYTHON := $(CACHE)/tools/mutants-0.26.1-0.24.2/bin/python
 FETCH := python3 tests/support/deps.py
 
-.PHONY: help deps demo-deps client-deps demo demo-billing test test-clients test-compose simulate soak faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
+.PHONY: help deps demo-deps client-deps demo demo-billing test test-clients test-compose simulate soak takeovers faults big fuzz lint bench peers guard mutate-alerts mutants audit sbom build
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,10 @@ simulate: ## The whole service in virtual time: SIMULATE_SEEDS seeds, or one, SI
 soak: deps ## Random work and random faults, and proof that nothing is lost (docs/develop/soak.md)
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test soak
 	SOAK_SECONDS=$${SOAK_SECONDS:-600} cargo test --locked --test live -- relay_soak --nocapture
+
+takeovers: deps ## Losses of the process that runs a stream with standbys, TAKEOVERS of each of 8 kinds (29): how long each takes, and proof that nothing is lost
+	TAKEOVERS=$${TAKEOVERS:-29} SOAK_SECONDS=$$(($${TAKEOVERS:-29} * 120)) \
+		cargo test --locked --test live -- takeover_times
 
 faults: deps ## Real faults, and what is said of each, into docs/develop/experiment.md (FAULTS, FAULTS_ROUNDS, FAULTS_SEED)
 	FAULTS_ROUNDS=$${FAULTS_ROUNDS:-1} FAULTS_REPORT=$${FAULTS_REPORT:-$(CURDIR)/target/faults} \

@@ -231,7 +231,7 @@ impl App {
             followed_by: monitoring.hosts.followed_by,
             findings: monitoring.findings,
             leads_to,
-            when_fenced: plan.ha.stands_by.then_some(Outcome::StandsDown),
+            hold: lease.hold(&plan),
         };
         let stream = Stream::new(pipeline, decoder(&plan), source, origin, context);
         Ok(Self {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Outcome;
 use super::findings::Findings;
 use super::halt::{ConsecutiveFailures, Decision, decide};
+use super::lease::Hold;
 use super::patience::{PAUSE_FIRST, PAUSE_MAX, random};
 use super::source::Opened;
 use super::source_rollback::SourceRollback;
@@ -68,7 +69,7 @@ pub(super) struct Stream {
     /// When a connection last ended, this process's or the checkpoint's.
     streamed_at: Option<Instant>,
     redial: ReconnectBackoff,
-    when_fenced: Option<Outcome>,
+    hold: Option<Hold>,
 }
 
 /// Whom the stream tells what it does.
@@ -83,8 +84,8 @@ pub(super) struct StreamContext {
     pub(super) findings: Findings,
     /// Who tells where it is to come from.
     pub(super) leads_to: Receiver<usize>,
-    /// What the stream ends with when another process has it; `None`: it halts.
-    pub(super) when_fenced: Option<Outcome>,
+    /// The lease, without which this process stands by; `None`: it halts.
+    pub(super) hold: Option<Hold>,
 }
 
 impl Stream {
@@ -103,7 +104,7 @@ impl Stream {
             followed_by,
             findings,
             leads_to,
-            when_fenced,
+            hold,
         } = context;
         let streamed_at = match &opened.wanted {
             Wanted::Saved(saved) => saved.age.and_then(|age| platform::now().checked_sub(age)),
@@ -135,7 +136,7 @@ impl Stream {
             is_connected: false,
             streamed_at,
             redial: ReconnectBackoff::new(Backoff::new(PAUSE_FIRST, PAUSE_MAX)),
-            when_fenced,
+            hold,
         }
     }
 
@@ -165,9 +166,17 @@ impl Stream {
             self.pipeline.stream_broke();
             self.report(&error);
             match self.decide_on(&error) {
-                Decision::Halt(halted) => {
-                    return self.halt(halted, stop, stays_when_halted, ours).await;
-                }
+                Decision::Halt(halted) => match self.is_dropped_by_mistake(&error, stop).await {
+                    Ok(true) => tracing::warn!(
+                        "another process connected as this stream's replica; this one has the lease"
+                    ),
+                    Ok(false) => return self.halt(halted, stop, stays_when_halted, ours).await,
+                    Err(error) => {
+                        if let Decision::Halt(halted) = decide(&error) {
+                            return self.halt(halted, stop, stays_when_halted, ours).await;
+                        }
+                    }
+                },
                 Decision::NextHost => self.host = (self.host + 1) % self.source.hosts.len().max(1),
                 // The same host again, after the pause below.
                 Decision::Reconnect => {}
@@ -231,6 +240,24 @@ impl Stream {
             return Decision::NextHost;
         }
         self.tries.decide(error, &self.pipeline.tracker().committed_place().position)
+    }
+
+    /// Whether the source has dropped this process for another of the same replica id, and this one has the
+    /// lease: a former owner that was cut off can connect before it hears that it lost it.
+    async fn is_dropped_by_mistake(
+        &mut self,
+        error: &Error,
+        stop: &CancellationToken,
+    ) -> Result<bool, Error> {
+        let is_dropped = matches!(error, Error::Source(error)
+            if error.recovery() == source::Recovery::Halt(source::Halt::Fenced));
+        let Some(hold) = self.hold.clone().filter(|_| is_dropped) else { return Ok(false) };
+        let mut is_kept = false;
+        let asking = async {
+            is_kept = stop.run_until_cancelled(hold.is_kept()).await.unwrap_or(false);
+        };
+        self.pipeline.idle(asking).await?;
+        Ok(is_kept)
     }
 
     async fn stream_once(&mut self, stop: &CancellationToken) -> Result<Turn, Error> {
@@ -373,9 +400,9 @@ impl Stream {
         stays: bool,
         ours: &CancellationToken,
     ) -> Outcome {
-        if let (Some(outcome), HaltReason::Fenced) = (self.when_fenced, halted.reason) {
+        if self.hold.is_some() && halted.reason == HaltReason::Fenced {
             tracing::warn!("fenced: {}", halted.message);
-            return outcome;
+            return Outcome::StandsDown;
         }
         tracing::error!(
             reason = halted.reason.name(),

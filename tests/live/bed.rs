@@ -135,6 +135,18 @@ impl Rig {
         topic: Topic,
         settings: &[(&'static str, String)],
     ) -> Result<Self, Error> {
+        Self::start_with(endpoint_url, topic_name, mysqld, topic, settings, Vec::new()).await
+    }
+
+    /// As [`Self::start_at`], with variables added to the streamer's environment.
+    pub(crate) async fn start_with(
+        endpoint_url: &str,
+        topic_name: &str,
+        mysqld: Mysqld,
+        topic: Topic,
+        settings: &[(&'static str, String)],
+        environment: Vec<(&'static str, String)>,
+    ) -> Result<Self, Error> {
         let aws = Aws::at(endpoint_url);
         let suffix = if topic == Topic::Fifo { ".fifo" } else { "" };
         let name = format!("{topic_name}{suffix}");
@@ -157,7 +169,9 @@ impl Rig {
         all.extend(usual);
         all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
         all.extend_from_slice(settings);
-        let mut streamer = Streamer::start(command("run", all))?;
+        let mut run = command("run", all);
+        run.environment.extend(environment);
+        let mut streamer = Streamer::start(run)?;
         streamer.until_ready(SOON).await?;
         let consumer = Consumer::new(aws.clone(), queue_url);
         let endpoint_url = endpoint_url.to_owned();
@@ -166,18 +180,23 @@ impl Rig {
 
     /// Starts another process of the same stream, which takes it over if it is told so.
     pub(crate) fn again(&mut self, takes_over: bool) -> Result<Streamer, Error> {
+        Streamer::start(self.another(takes_over))
+    }
+
+    /// What starts one.
+    pub(crate) fn another(&mut self, takes_over: bool) -> Command {
         let first = self.streamer.command_mut();
         let own = ["http.listen", "checkpoint.path"];
         let of_stream = first.settings.iter().filter(|(key, _)| !own.contains(key));
         let mut arguments = first.arguments.clone();
         arguments.extend(takes_over.then(|| "--takeover".to_owned()));
-        Streamer::start(Command {
+        Command {
             binary: first.binary.clone(),
             command: first.command.clone(),
             settings: of_stream.cloned().collect(),
             arguments,
             environment: first.environment.clone(),
-        })
+        }
     }
 
     /// Receives until exactly `written` has been received.

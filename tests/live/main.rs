@@ -14,6 +14,9 @@ mod on_terminal;
 #[path = "../../crates/relay/tests/databases/servers.rs"]
 #[allow(dead_code, reason = "the relay's own tests use more of it")]
 mod private;
+#[path = "../faults/shim.rs"]
+#[allow(dead_code, reason = "the experiment uses more of it")]
+mod shim;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -69,6 +72,7 @@ mod start;
 mod statements;
 mod suite;
 mod takeover;
+mod takeover_times;
 mod terminal;
 mod types;
 mod wire;
@@ -120,6 +124,7 @@ fn main() -> std::process::ExitCode {
         start::tests(),
         agreement::tests(),
         takeover::tests(),
+        takeover_times::tests(),
         terminal::tests(),
         blocked::tests(),
         rebuild::tests(),

@@ -39,6 +39,8 @@ pub(super) use standing::LeaseHandle;
 
 /// Longest pause between two looks at another process's lease.
 const LOOK_EVERY_MAX: Duration = Duration::from_millis(250);
+/// Pause before it is asked again whether the lease was renewed.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 /// Lifetimes for which a process leaves what it gave up to others, before it takes it again.
 const RESTS: u32 = 5;
 /// Time to give the lease up at the end.
@@ -89,6 +91,31 @@ pub(super) struct Lease {
     is_kept: AtomicBool,
 }
 
+/// Tells the stream whether this process has the lease.
+#[derive(Clone)]
+pub(super) struct Hold {
+    standing: Standing,
+    lost: CancellationToken,
+    lifetime: Duration,
+}
+
+impl Hold {
+    /// Waits for a renewal that is sent from now on, for a lifetime at most; whether there was one.
+    pub(super) async fn is_kept(&self) -> bool {
+        let since = platform::now();
+        let renewed = async {
+            while !self.standing.was_renewed_from(since) {
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.lost.cancelled() => false,
+            renewed = tokio::time::timeout(self.lifetime, renewed) => renewed.is_ok(),
+        }
+    }
+}
+
 /// What is held, and from when it permits to publish.
 struct Held {
     row: Row,
@@ -131,6 +158,12 @@ impl Lease {
     /// The permission to publish that follows from it.
     pub(super) fn permit(&self) -> Permit {
         self.permit.clone()
+    }
+
+    /// What the stream asks when the source has dropped it; `None` without `ha.enabled`.
+    pub(super) fn hold(&self, plan: &Plan) -> Option<Hold> {
+        let (standing, lost) = (self.standing.clone(), self.lost.clone());
+        plan.ha.stands_by.then(|| Hold { standing, lost, lifetime: plan.ha.lifetime })
     }
 
     /// Whether another process has the lease: nothing may be published or saved any more.

@@ -59,6 +59,11 @@ impl Standing {
         self.with(|known| known.renewed = Some(asked));
     }
 
+    /// Whether a renewal was sent at `since` or later, and answered.
+    pub(super) fn was_renewed_from(&self, since: Instant) -> bool {
+        self.with(|known| known.role == Role::Active && known.renewed >= Some(since))
+    }
+
     /// A standby saw this, for the first time at `since`.
     pub(super) fn waits_for(&self, row: Option<&Row>, since: Option<Instant>) {
         self.with(|known| {

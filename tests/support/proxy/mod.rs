@@ -20,6 +20,8 @@ use self::surgeon::Surgeon;
 const CHUNK_BYTES: usize = 16 * 1024;
 /// Commands by which a replica asks for the binary log, with and without GTIDs.
 const DUMP_COMMANDS: [u8; 2] = [0x12, 0x1e];
+/// Where the body of a call to SNS begins that publishes.
+const PUBLISH: &[u8] = b"Action=Publish";
 
 /// Direction of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,7 @@ pub(crate) struct Proxy {
     bytes_to_client: Arc<AtomicU64>,
     connections: Arc<AtomicU64>,
     dumps: Arc<AtomicU64>,
+    publishes: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
@@ -101,14 +104,16 @@ impl Proxy {
         let bytes_to_client = Arc::new(AtomicU64::new(0));
         let connections = Arc::new(AtomicU64::new(0));
         let dumps = Arc::new(AtomicU64::new(0));
+        let publishes = Arc::new(AtomicU64::new(0));
         let connection = Connection {
             rules: Arc::clone(&rules),
             endings: 0,
             bytes_to_client: Arc::clone(&bytes_to_client),
             dumps: Arc::clone(&dumps),
+            publishes: Arc::clone(&publishes),
         };
         let accepting = tokio::spawn(accept(listener, connection, Arc::clone(&connections)));
-        Ok(Self { address, rules, bytes_to_client, connections, dumps, accepting })
+        Ok(Self { address, rules, bytes_to_client, connections, dumps, publishes, accepting })
     }
 
     /// Where it listens.
@@ -129,6 +134,11 @@ impl Proxy {
     /// Times that the binary log was asked for so far, unless encrypted.
     pub(crate) fn dumps(&self) -> u64 {
         self.dumps.load(Ordering::Relaxed)
+    }
+
+    /// Calls to SNS so far that publish, unless encrypted.
+    pub(crate) fn publishes(&self) -> u64 {
+        self.publishes.load(Ordering::Relaxed)
     }
 
     /// Puts a fault on one direction; it replaces the one before.
@@ -197,6 +207,7 @@ struct Connection {
     endings: u64,
     bytes_to_client: Arc<AtomicU64>,
     dumps: Arc<AtomicU64>,
+    publishes: Arc<AtomicU64>,
 }
 
 /// A flow ended other than by the sender's own end.
@@ -284,6 +295,9 @@ impl Connection {
             if way == Way::ToServer && asks_for_binlog(piece) {
                 dump.store(true, Ordering::Relaxed);
                 self.dumps.fetch_add(1, Ordering::Relaxed);
+            }
+            if way == Way::ToServer && piece.windows(PUBLISH.len()).any(|it| it == PUBLISH) {
+                self.publishes.fetch_add(1, Ordering::Relaxed);
             }
             match &mut surgeon {
                 // It continues when the fault is over: the packets' numbers have a gap.

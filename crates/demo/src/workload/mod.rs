@@ -76,6 +76,13 @@ impl Workload {
         })
     }
 
+    /// Goes on over a session of another server that has all that was written.
+    pub async fn move_to(&mut self, mut session: Conn) -> Result<(), Error> {
+        session.query_drop(format!("USE {DATABASE}")).await?;
+        self.session = session;
+        Ok(())
+    }
+
     /// Rows written and committed so far.
     pub fn written(&self) -> &Tally {
         &self.written

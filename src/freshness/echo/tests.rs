@@ -141,6 +141,26 @@ fn a_canary_whose_later_steps_were_never_written_is_not_lost() {
 }
 
 #[test]
+fn a_canary_whose_later_steps_are_written_late_is_whole_once_and_counted_once() {
+    let start = Instant::now();
+    let mut tracker = EchoTracker::new(L, &Phase::ALL);
+    tracker.begun(1);
+    // Each write takes longer than an echo may, and each echo comes at once.
+    for (step, phase) in (1..).zip(Phase::ALL) {
+        let now = start + L * 2 * step;
+        assert!(expire(&mut tracker, now).is_empty(), "{phase:?}");
+        tracker.accepted(1, phase, now);
+        let completes = phase == Phase::Delete;
+        assert_eq!(tracker.echoed(1, phase, now), Echo::InTime { completes }, "{phase:?}");
+        tracker.read(now);
+    }
+    assert_eq!(tracker.last_resolved(), Some((1, start + L * 6)));
+    assert!(expire(&mut tracker, start + L * 9).is_empty());
+    let EchoCounts { sent, resolved, lost, .. } = tracker.counts();
+    assert_eq!((sent, resolved, lost), (1, 1, 0));
+}
+
+#[test]
 fn strange_numbers_in_the_queue_disturb_nothing() {
     let start = Instant::now();
     let mut tracker = EchoTracker::new(L, &Phase::ALL);

@@ -286,13 +286,14 @@ impl EchoTracker {
         })
     }
 
-    /// Moves a canary on if all that was accepted of it is back and nothing more will be accepted;
-    /// whether it did.
+    /// Moves a canary on if all that was accepted of it is back and nothing more will be accepted; whether
+    /// it is whole with that.
     fn complete(&mut self, number: u64, now: Instant) -> bool {
         let Some(canary) = self.canaries.get_mut(&number) else { return false };
         if canary.accepted != self.phases || canary.echoed & canary.accepted != canary.accepted {
             return false;
         }
+        let is_first = canary.completed_at.is_none();
         canary.completed_at = canary.completed_at.or(Some(now));
         match canary.state {
             CanaryState::Awaited => {
@@ -306,7 +307,12 @@ impl EchoTracker {
                 self.counts.late += 1;
                 true
             }
-            CanaryState::Resolved | CanaryState::Late | CanaryState::NotEvaluated => false,
+            // Its time was over before its later steps were written, and it was counted then.
+            CanaryState::Resolved => {
+                self.last_resolved = self.last_resolved.max(Some((number, now)));
+                is_first
+            }
+            CanaryState::Late | CanaryState::NotEvaluated => false,
         }
     }
 

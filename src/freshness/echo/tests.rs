@@ -81,7 +81,7 @@ fn an_echo_that_overtakes_the_topics_answer_counts() {
         assert_eq!(tracker.echoed(1, phase, start), Echo::InTime { completes: false });
         let completes = phase == Phase::Delete;
         let accepted = tracker.accepted(1, phase, start);
-        assert_eq!(accepted, Acceptance { is_news: true, completes }, "{phase:?}");
+        assert_eq!(accepted, Acceptance { makes_whole: completes, completes }, "{phase:?}");
     }
     assert_eq!(tracker.counts().resolved, 1);
     let again = tracker.accepted(1, Phase::Delete, start);
@@ -138,6 +138,20 @@ fn a_canary_whose_later_steps_were_never_written_is_not_lost() {
         assert_eq!(expire(&mut tracker, seconds(start, second)), [0; 0]);
     }
     assert_eq!(tracker.counts().resolved, 1);
+}
+
+#[test]
+fn a_canary_of_which_a_step_was_never_written_is_owed_by_nobody() {
+    let now = Instant::now();
+    let mut tracker = EchoTracker::new(L, &Phase::ALL);
+    for (number, phases) in [(1, &[Phase::Insert, Phase::Delete][..]), (2, &Phase::ALL)] {
+        tracker.begun(number);
+        let accepted = phases.iter().map(|phase| tracker.accepted(number, *phase, now));
+        let whole: Vec<_> = accepted.map(|accepted| accepted.makes_whole).collect();
+        let owed = whole.iter().filter(|it| **it).count();
+        assert_eq!(owed, usize::from(number == 2), "{whole:?}");
+        assert!(phases.iter().all(|phase| !tracker.accepted(number, *phase, now).makes_whole));
+    }
 }
 
 #[test]

@@ -57,8 +57,9 @@ impl Echo {
 /// What the topic's answer for a message changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Acceptance {
-    /// It is the first answer for this step: messages are sent again after a broken connection.
-    pub is_news: bool,
+    /// With it the topic has all of the canary, for the first time: messages are sent again after a broken
+    /// connection. One whose steps were not all written is never whole, and nobody owes it.
+    pub makes_whole: bool,
     /// Its echo had come before the answer did, and all of the canary is back.
     pub completes: bool,
 }
@@ -208,9 +209,10 @@ impl EchoTracker {
         }
         let is_news = canary.accepted & phase.bit() == 0;
         canary.accepted |= phase.bit();
+        let makes_whole = is_news && canary.accepted == self.phases;
         canary.accepted_at = canary.accepted_at.max(Some(now));
         canary.owed_from = canary.accepted_at;
-        Acceptance { is_news, completes: self.complete(number, now) }
+        Acceptance { makes_whole, completes: self.complete(number, now) }
     }
 
     /// A message came that this process has not published. It changes nothing.

@@ -138,7 +138,7 @@ pub enum Observation {
         /// The words, for people.
         message: String,
     },
-    /// The topic took the last message of a canary: its echoes are owed from now on.
+    /// The topic has all messages of a canary: their echoes are owed from now on.
     CanaryOwed {
         /// The path through an operator's table; `None`: the built-in canary.
         path: Option<Arc<str>>,

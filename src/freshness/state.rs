@@ -227,7 +227,7 @@ impl ProgressObserver for FreshnessState {
         let mut round_trips = lock(&self.round_trips);
         let accepted = round_trips.canary_accepted(step, at);
         let number = step.number;
-        if round_trips.is_last(step) && accepted.iter().any(|(_, accepted)| accepted.is_news) {
+        if accepted.iter().any(|(_, accepted)| accepted.makes_whole) {
             let path = step.path.clone();
             self.reporter.report_at(at, Observation::CanaryOwed { path, number });
         }

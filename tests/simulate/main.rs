@@ -53,7 +53,7 @@ fn take_panic() -> Option<String> {
 }
 
 /// Seeds that a run without words takes.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 240;
 /// Of these, so many run twice, and must do the same.
 const TWICE: u64 = 5;
 

@@ -49,7 +49,8 @@ impl World {
     /// The controls that the process shows which runs the stream; `None`: nobody answers.
     fn controls(&self) -> Option<Vec<Value>> {
         let mut status = self.active_status()?;
-        if status["verdict"]["state"] == "starting" {
+        // Before that the checkpoint with the controls may not have been read yet.
+        if status["state"] != "running" {
             return None;
         }
         serde_json::from_value(status["controls"].take()).ok()

@@ -309,6 +309,12 @@ impl Session {
                         let table = self.table(name);
                         let view = self.view.as_ref().filter(|_| !locks);
                         let found = self.matching(&state, view, &written, &table, wanted, sql);
+                        // A row that is being inserted is there for who locks what he reads.
+                        let is_written =
+                            |(key, holder): (&Key, &u32)| key.0 == table.id && *holder != self.id;
+                        if *locks && found.is_empty() && state.locks.iter().any(is_written) {
+                            return Err(Blocked::Locked);
+                        }
                         if *locks {
                             self.lock(&mut state, found.iter().map(|(key, _)| key))?;
                         }

@@ -204,8 +204,8 @@ impl RoundTrips {
         Some(trip)
     }
 
-    /// The topic accepted the message of a canary's step. Whether that was news to each account of its
-    /// path, and whether all of the canary is back from there already.
+    /// The topic accepted the message of a canary's step. For each account of its path whether it owes all of
+    /// the canary from here on, and whether all of it is back from there already.
     pub fn canary_accepted(
         &mut self,
         step: &CanaryStep,
@@ -217,12 +217,6 @@ impl RoundTrips {
                 (Arc::clone(&account.name), account.tracker.accepted(step.number, step.phase, now))
             })
             .collect()
-    }
-
-    /// Whether this is the last step of its canary: with it the whole canary is owed.
-    pub fn is_last(&self, step: &CanaryStep) -> bool {
-        let canaries = self.canaries.iter().find(|canaries| canaries.path == step.path);
-        canaries.is_some_and(|canaries| canaries.last == step.phase)
     }
 
     fn accounts_mut<'a>(

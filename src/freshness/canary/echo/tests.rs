@@ -81,7 +81,7 @@ fn an_echo_that_overtakes_the_topics_answer_counts() {
         assert_eq!(tracker.echoed(1, phase, start), Echo::InTime { completes: false });
         let completes = phase == Phase::Delete;
         let accepted = tracker.accepted(1, phase, start);
-        assert_eq!(accepted, Acceptance { is_news: true, completes }, "{phase:?}");
+        assert_eq!(accepted, Acceptance { makes_whole: completes, completes }, "{phase:?}");
     }
     assert_eq!(tracker.counts().resolved, 1);
     let again = tracker.accepted(1, Phase::Delete, start);
@@ -138,6 +138,40 @@ fn a_canary_whose_later_steps_were_never_written_is_not_lost() {
         assert_eq!(expire(&mut tracker, seconds(start, second)), [0; 0]);
     }
     assert_eq!(tracker.counts().resolved, 1);
+}
+
+#[test]
+fn a_canary_of_which_a_step_was_never_written_is_owed_by_nobody() {
+    let now = Instant::now();
+    let mut tracker = EchoTracker::new(L, &Phase::ALL);
+    for (number, phases) in [(1, &[Phase::Insert, Phase::Delete][..]), (2, &Phase::ALL)] {
+        tracker.begun(number);
+        let accepted = phases.iter().map(|phase| tracker.accepted(number, *phase, now));
+        let whole: Vec<_> = accepted.map(|accepted| accepted.makes_whole).collect();
+        let owed = whole.iter().filter(|it| **it).count();
+        assert_eq!(owed, usize::from(number == 2), "{whole:?}");
+        assert!(phases.iter().all(|phase| !tracker.accepted(number, *phase, now).makes_whole));
+    }
+}
+
+#[test]
+fn a_canary_whose_later_steps_are_written_late_is_whole_once_and_counted_once() {
+    let start = Instant::now();
+    let mut tracker = EchoTracker::new(L, &Phase::ALL);
+    tracker.begun(1);
+    // Each write takes longer than an echo may, and each echo comes at once.
+    for (step, phase) in (1..).zip(Phase::ALL) {
+        let now = start + L * 2 * step;
+        assert!(expire(&mut tracker, now).is_empty(), "{phase:?}");
+        tracker.accepted(1, phase, now);
+        let completes = phase == Phase::Delete;
+        assert_eq!(tracker.echoed(1, phase, now), Echo::InTime { completes }, "{phase:?}");
+        tracker.read(now);
+    }
+    assert_eq!(tracker.last_resolved(), Some((1, start + L * 6)));
+    assert!(expire(&mut tracker, start + L * 9).is_empty());
+    let EchoCounts { sent, resolved, lost, .. } = tracker.counts();
+    assert_eq!((sent, resolved, lost), (1, 1, 0));
 }
 
 #[test]

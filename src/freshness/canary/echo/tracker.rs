@@ -57,8 +57,9 @@ impl Echo {
 /// What the topic's answer for a message changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Acceptance {
-    /// It is the first answer for this step: messages are sent again after a broken connection.
-    pub is_news: bool,
+    /// With it the topic has all of the canary, for the first time: messages are sent again after a broken
+    /// connection. One whose steps were not all written is never whole, and nobody owes it.
+    pub makes_whole: bool,
     /// Its echo had come before the answer did, and all of the canary is back.
     pub completes: bool,
 }
@@ -210,9 +211,10 @@ impl EchoTracker {
         }
         let is_news = canary.accepted & phase.bit() == 0;
         canary.accepted |= phase.bit();
+        let makes_whole = is_news && canary.accepted == self.phases;
         canary.accepted_at = canary.accepted_at.max(Some(now));
         canary.owed_from = canary.accepted_at;
-        Acceptance { is_news, completes: self.complete(number, now) }
+        Acceptance { makes_whole, completes: self.complete(number, now) }
     }
 
     /// A message came that this process has not published. It changes nothing.
@@ -288,13 +290,14 @@ impl EchoTracker {
         })
     }
 
-    /// Moves a canary on if all that was accepted of it is back and nothing more will be accepted;
-    /// whether it did.
+    /// Moves a canary on if all that was accepted of it is back and nothing more will be accepted; whether
+    /// it is whole with that.
     fn complete(&mut self, number: u64, now: Instant) -> bool {
         let Some(canary) = self.canaries.get_mut(&number) else { return false };
         if canary.accepted != self.phases || canary.echoed & canary.accepted != canary.accepted {
             return false;
         }
+        let is_first = canary.completed_at.is_none();
         canary.completed_at = canary.completed_at.or(Some(now));
         match canary.state {
             CanaryState::Awaited => {
@@ -308,7 +311,12 @@ impl EchoTracker {
                 self.counts.late += 1;
                 true
             }
-            CanaryState::Resolved | CanaryState::Late | CanaryState::NotEvaluated => false,
+            // Its time was over before its later steps were written, and it was counted then.
+            CanaryState::Resolved => {
+                self.last_resolved = self.last_resolved.max(Some((number, now)));
+                is_first
+            }
+            CanaryState::Late | CanaryState::NotEvaluated => false,
         }
     }
 

@@ -1,5 +1,10 @@
 //! Reads tables, chunk after chunk, and hands them to the loop.
 
+mod chunk;
+mod connections;
+mod halt;
+mod lock;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +12,25 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
+use self::chunk::Reading;
+use self::connections::Connections;
+use self::halt::{Halt, Tries};
+use super::ask::{Ask, Chunk, ChunkPart, Order, Taken};
 use super::begin::{self, Refused};
 use super::config::Config;
 use super::pace::Pace;
-use super::progress::{Bounds, Progress, TableProgress};
-use super::query::Range;
-use super::reader::{Lock, Read, ReadError, Reader};
+use super::progress::Progress;
+use super::reader::Reader;
 use super::show::Shown;
 use super::throttle::Throttle;
-use super::window::Target;
-use super::{Command, Layout, Request, SnapshotHandle};
+use super::{Command, Request, SnapshotHandle};
 use crate::backoff::Backoff;
-use crate::change::Position;
-use crate::mysql::HostPort;
 use crate::platform;
 use crate::source;
 use crate::telemetry::Metrics;
 use crate::telemetry::snapshot::{ChunkDiscard as Discard, SnapshotState, SnapshotWait};
+
+pub use self::halt::{RESTARTS_MAX, ROWS_MOVED};
 
 /// Chunks on their way from the reader into the loop.
 const UNDER_WAY_MAX: usize = 3;
@@ -32,73 +38,23 @@ const UNDER_WAY_MAX: usize = 3;
 const UNSETTLED_MAX: usize = 8;
 /// How long the reader waits for what was processed to become visible, before it says so.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(1);
-/// Chunks that are read again for a table whose schema changes, before it is given up.
-const SCHEMA_CHANGES_MAX: u32 = 10;
-/// Times that a table is begun again for rows that moved to another key.
-pub const RESTARTS_MAX: u32 = 3;
-/// Why it is given up then.
-pub const ROWS_MOVED: &str = "rows moved to other keys while it was read, and their images are not \
-                              complete: set binlog_row_image = FULL";
-/// Times that a server may refuse a SELECT before its table is given up.
-const REFUSALS_MAX: u32 = 5;
 /// Times that rows are read again without one of them being at rest.
 const RESTLESS_MAX: u32 = 100;
-/// Attempts to lock a table that others write to, before it is given up.
-const LOCKS_MISSED_MAX: u32 = 20;
-/// Pause between two of them: writers who waited behind one go first.
-const LOCK_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// How long a lock is kept for the loop to take notice of what was read under it.
-const HANDED_OVER_WITHIN: Duration = Duration::from_millis(500);
 /// Keys in one statement.
 const KEYS_MAX: usize = 500;
 /// Pause between two looks at what is waited for.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Why the reading of a table came to a halt.
-enum Halt {
-    /// The loop has ended.
-    Gone,
-    /// An operator wants something.
-    Command,
-    /// The server.
-    Read(ReadError),
-    /// The chunk was not taken.
-    Discarded(Discard),
-    /// The table's rows are in another order now: what was read of it can't be continued.
-    BeginAgain,
-    /// The table can't be read.
-    Abandon(String),
-}
-
-impl From<ReadError> for Halt {
-    fn from(error: ReadError) -> Self {
-        if error.is_of_lock() { Self::Discarded(Discard::TooSlow) } else { Self::Read(error) }
-    }
-}
-
-/// A table as it is read right now.
-struct Reading {
-    number: usize,
-    layout: Arc<Layout>,
-    target: Arc<Target>,
-    /// Statements that had gone by when the layout was looked at.
-    statements: u64,
-}
 
 /// A chunk that the loop has.
 type UnderWay = oneshot::Receiver<Result<Taken, Discard>>;
 
 /// The worker.
 pub struct Worker {
-    config: Config,
+    config: Arc<Config>,
     control: Arc<SnapshotHandle>,
     asks: mpsc::Sender<Ask>,
     metrics: Arc<Metrics>,
-    reader: Option<Reader>,
-    /// Tells where the source's log ends, when chunks are read elsewhere.
-    source: Option<Reader>,
-    /// Holds the lock on a table without a key.
-    locker: Option<Reader>,
+    connections: Connections,
     reading: Option<Reading>,
     pace: Pace,
     throttle: Throttle,
@@ -113,19 +69,6 @@ pub struct Worker {
     locks_keyless: bool,
 }
 
-/// What went wrong, one after the other.
-#[derive(Debug, Default)]
-struct Tries {
-    /// Chunks for a schema that changed.
-    schema_changes: u32,
-    /// Times that a table was begun again.
-    restarts: u32,
-    /// Answers with an error.
-    refusals: u32,
-    /// Locks that were not got.
-    locks_missed: u32,
-}
-
 impl Worker {
     /// One that reads nothing yet.
     pub fn new(
@@ -134,18 +77,17 @@ impl Worker {
         asks: mpsc::Sender<Ask>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, source::Error> {
-        let options = config.source.session(0)?;
+        let (options, config) = (config.source.session(0)?, Arc::new(config));
+        let connections = Connections::new(Arc::clone(&config));
         Ok(Self {
             pace: Pace::new(config.chunk_bytes, config.chunk_time),
             throttle: Throttle::new(config.limits.clone(), options),
             shown: Shown::new(Arc::clone(&control)),
             config,
+            connections,
             control,
             asks,
             metrics,
-            reader: None,
-            source: None,
-            locker: None,
             reading: None,
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(15)),
             unsettled: VecDeque::new(),
@@ -200,92 +142,6 @@ impl Worker {
                 self.tries = Tries { refusals: self.tries.refusals, ..Tries::default() };
             }
         }
-    }
-
-    /// What follows from a halt.
-    async fn halted(&mut self, number: usize, halt: Halt) -> Result<(), Halt> {
-        match halt {
-            Halt::Gone => return Err(Halt::Gone),
-            Halt::Command => {}
-            Halt::Abandon(reason) => {
-                self.reading = None;
-                self.ask(Ask::End { table: number, reason: Some(reason) }).await?;
-            }
-            Halt::Read(error) if self.is_final(&error) => {
-                (self.reader, self.reading) = (None, None);
-                let reason = Some(error.to_string());
-                self.ask(Ask::End { table: number, reason }).await?;
-            }
-            Halt::Read(error) => {
-                (self.reader, self.source, self.reading) = (None, None, None);
-                let pause = self.backoff.pause((self.config.random)());
-                tracing::warn!(
-                    %error, pause_seconds = pause.as_secs_f64(), "a snapshot can't read; trying again"
-                );
-                self.shown.waits(SnapshotWait::Source, Some(error.to_string()));
-                self.rest(pause).await;
-            }
-            Halt::Discarded(why) => self.discarded(number, why).await?,
-            Halt::BeginAgain => self.ask(Ask::Restart { table: number }).await?,
-        }
-        Ok(())
-    }
-
-    /// Whether trying again does not help.
-    fn is_final(&mut self, error: &ReadError) -> bool {
-        match error {
-            ReadError::Value { .. } | ReadError::Key { .. } | ReadError::OtherServer { .. } => true,
-            ReadError::NoPlace | ReadError::Select { .. } => {
-                self.tries.refusals += 1;
-                self.tries.refusals > REFUSALS_MAX
-            }
-            ReadError::Source(_) | ReadError::Statement(_) => false,
-        }
-    }
-
-    async fn discarded(&mut self, number: usize, why: Discard) -> Result<(), Halt> {
-        self.metrics.snapshot.discarded_chunks_total.of(why.as_str()).inc();
-        tracing::debug!(reason = why.as_str(), "a chunk of a snapshot is read again");
-        match why {
-            Discard::SchemaChanged => {
-                (self.reading, self.tries.schema_changes) = (None, self.tries.schema_changes + 1);
-                self.shown.waits(SnapshotWait::Schema, None);
-                if self.tries.schema_changes > SCHEMA_CHANGES_MAX {
-                    let reason =
-                        "schema_unsettled: its schema changed again and again while it was \
-                                  read; begin it again when it is at rest"
-                            .to_owned();
-                    return self.ask(Ask::End { table: number, reason: Some(reason) }).await;
-                }
-                self.rest(Duration::from_millis(200)).await;
-            }
-            Discard::ServerChanged => {
-                (self.reader, self.source, self.reading) = (None, None, None);
-                self.rest(PAUSE).await;
-            }
-            Discard::TooManyKeys => self.pace.halve(),
-            Discard::TooSlow => {
-                self.pace.halve();
-                let why = "a lock on the table, or a SELECT that takes longer than a chunk may";
-                self.shown.waits(SnapshotWait::Source, Some(why.to_owned()));
-            }
-            Discard::KeyMoved => {
-                self.tries.restarts += 1;
-                if self.tries.restarts > RESTARTS_MAX {
-                    let reason = Some(ROWS_MOVED.to_owned());
-                    return self.ask(Ask::End { table: number, reason }).await;
-                }
-                self.ask(Ask::Restart { table: number }).await?;
-            }
-            Discard::Suppressed => {
-                self.shown.waits(SnapshotWait::Suppressed, None);
-                self.rest(PAUSE).await;
-            }
-            Discard::UnknownKeys | Discard::OutOfOrder | Discard::NotVisible => {
-                self.rest(PAUSE).await;
-            }
-        }
-        Ok(())
     }
 
     /// Does what operators ask for.
@@ -350,15 +206,13 @@ impl Worker {
     }
 
     async fn checked(&mut self, id: &str, request: &Request) -> Result<Progress, Refused> {
-        let host = self.reads_at().ok_or_else(|| Refused("no stream stands yet".to_owned()))?;
-        let reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => self.connect(&host).await.map_err(|error| Refused(error.to_string()))?,
-        };
-        let reader = self.reader.insert(reader);
+        let no_stream = || Refused("no stream stands yet".to_owned());
+        self.connections.reads_at().ok_or_else(no_stream)?;
+        let reader = self.connections.reader().await;
+        let reader = reader.map_err(|error| Refused(error.to_string()))?.ok_or_else(no_stream)?;
         let checked = begin::check(reader, &self.config, id, request, wall_us()).await;
         if checked.is_err() {
-            self.reader = None;
+            self.connections.forget_reader();
         }
         checked
     }
@@ -391,10 +245,7 @@ impl Worker {
         if !is_read && self.reading.as_ref().is_some_and(|reading| reading.layout.is_keyless()) {
             self.may_read(&mut under_way).await?;
             let chunk = self.locked_chunk(table, number).await;
-            // Dropped, its session ends, and with it the lock.
-            if let Some(mut locker) = self.locker.take() {
-                locker.unlock().await?;
-            }
+            self.connections.unlock().await?;
             under_way.push_back(chunk?);
             is_read = true;
         }
@@ -423,52 +274,6 @@ impl Worker {
             self.metrics.snapshot.verified_tables_total.inc();
         }
         self.ask(Ask::End { table: number, reason: None }).await
-    }
-
-    /// All rows of a table without a key. The lock is kept until the loop has them, so that no row can
-    /// go by that they do not have; should that take long, the loop notices and discards them.
-    async fn locked_chunk(
-        &mut self,
-        table: &TableProgress,
-        number: usize,
-    ) -> Result<UnderWay, Halt> {
-        let (chunk, is_end, _) = self.chunk(table, number, ChunkPart::Locked).await?;
-        if !is_end {
-            self.ask(Ask::Drop { window: chunk.window }).await?;
-            let found = format!("more than {} rows or so", chunk.rows.len());
-            return Err(Halt::Abandon(begin::too_large(&found, self.config.keyless_rows)));
-        }
-        let chunk = self.hand_over(chunk).await?;
-        if let Ok(looked) = tokio::time::timeout(HANDED_OVER_WITHIN, self.look()).await {
-            looked?;
-        }
-        Ok(chunk)
-    }
-
-    /// Lets nobody write to the table.
-    async fn lock(&mut self, layout: &Layout) -> Result<(), Halt> {
-        let host = self.reads_at().ok_or(Halt::Discarded(Discard::ServerChanged))?;
-        let mut locker = self.connect(&host).await?;
-        let lock = locker.lock(layout).await?;
-        if locker.server() != self.reader().await?.server() {
-            return Err(Halt::Discarded(Discard::ServerChanged));
-        }
-        self.locker = Some(locker);
-        match lock {
-            Lock::Held => Ok(()),
-            Lock::Busy => {
-                self.tries.locks_missed += 1;
-                if self.tries.locks_missed > LOCKS_MISSED_MAX {
-                    let why = "it has no key, and others write to it for so long that it can't be \
-                               locked: begin it again when it is at rest";
-                    return Err(Halt::Abandon(why.to_owned()));
-                }
-                self.rest(LOCK_AGAIN_AFTER).await;
-                Err(Halt::Discarded(Discard::TooSlow))
-            }
-            Lock::SchemaChanged => Err(Halt::Discarded(Discard::SchemaChanged)),
-            Lock::Refused(why) => Err(Halt::Abandon(why)),
-        }
     }
 
     /// Rows of which the stream told only a part are read until it has told nothing more of them.
@@ -509,7 +314,7 @@ impl Worker {
             if self.control.has_commands() {
                 return Err(Halt::Command);
             }
-            let Some(host) = self.reads_at() else {
+            let Some(host) = self.connections.reads_at() else {
                 self.shown.waits(SnapshotWait::Stream, None);
                 self.rest(PAUSE).await;
                 continue;
@@ -520,201 +325,6 @@ impl Worker {
             }
             self.rest(PAUSE).await;
         }
-    }
-
-    /// Reads one chunk; whether it is the last, and the key of its last row.
-    async fn chunk(
-        &mut self,
-        table: &TableProgress,
-        number: usize,
-        part: ChunkPart,
-    ) -> Result<(Chunk, bool, Option<String>), Halt> {
-        self.look_at(table, number).await?;
-        let (reading, opened) = self.open(table, number).await?;
-        let layout = self.reading.as_ref().map(|reading| Arc::clone(&reading.layout));
-        let read = self.read(table, &reading, &opened, &part).await;
-        let (rows, upto) = match read {
-            Ok(read) => read,
-            Err(halt) => {
-                self.ask(Ask::Drop { window: opened.window }).await?;
-                return Err(halt);
-            }
-        };
-        let (is_end, last) = (rows.is_end(), rows.last_key());
-        let chunk = Chunk {
-            table: number,
-            window: opened.window,
-            target: reading,
-            rows,
-            part,
-            order: layout.as_ref().map_or_else(|| "".into(), |layout| Arc::clone(&layout.order)),
-            is_ascending: layout.is_some_and(|layout| layout.is_ascending()),
-            server: opened.armed.server,
-            upto,
-            read_at_us: wall_us(),
-        };
-        Ok((chunk, is_end, last))
-    }
-
-    /// Opens a window over the table as it is now.
-    async fn open(
-        &mut self,
-        table: &TableProgress,
-        number: usize,
-    ) -> Result<(Arc<Target>, Opened), Halt> {
-        loop {
-            let Some(reading) = &self.reading else {
-                self.look_at(table, number).await?;
-                continue;
-            };
-            let target = Arc::clone(&reading.target);
-            let (reply, opened) = oneshot::channel();
-            let statements = reading.statements;
-            self.ask(Ask::Open { target: Arc::clone(&target), reply }).await?;
-            // Waited for whatever operators want: a window that nobody knows of would stay open.
-            let opened = opened.await.map_err(|_| Halt::Gone)?;
-            if opened.statements == statements {
-                return Ok((target, opened));
-            }
-            // Tables may have been altered since: what was looked at may be old. The window is that of
-            // the old columns.
-            self.ask(Ask::Drop { window: opened.window }).await?;
-            self.reading = None;
-            self.look_at(table, number).await?;
-            if let Some(reading) = &mut self.reading {
-                reading.statements = opened.statements;
-            }
-        }
-    }
-
-    /// Knows how the table is read.
-    async fn look_at(&mut self, table: &TableProgress, number: usize) -> Result<(), Halt> {
-        if self.reading.as_ref().is_some_and(|reading| reading.number == number) {
-            return Ok(());
-        }
-        let locks_keyless = self.locks_keyless;
-        let reader = self.reader().await?;
-        reader.locks_keyless(locks_keyless);
-        let layout = reader.layout(&table.database, &table.table).await?;
-        let layout = layout.map_err(|unreadable| Halt::Abandon(unreadable.to_string()))?;
-        begin::key_is_seen(&self.config, &layout).map_err(|Refused(why)| Halt::Abandon(why))?;
-        let (format, lanes) = (self.config.format, self.config.lanes);
-        let columns = layout.key.clone();
-        let target = Target::new(Arc::clone(&layout.table), columns, format, lanes);
-        self.reading = Some(Reading {
-            number,
-            layout: Arc::new(layout),
-            target: Arc::new(target),
-            statements: self.reading.as_ref().map_or(0, |reading| reading.statements),
-        });
-        Ok(())
-    }
-
-    /// The rows of a chunk, and where the source's log ended after its view was opened.
-    async fn read(
-        &mut self,
-        table: &TableProgress,
-        target: &Arc<Target>,
-        opened: &Opened,
-        part: &ChunkPart,
-    ) -> Result<(super::ChunkRows, Position), Halt> {
-        let layout = self.reading.as_ref().map(|reading| Arc::clone(&reading.layout));
-        let layout = layout.filter(|layout| Arc::ptr_eq(&layout.table, &target.table));
-        let layout = layout.ok_or(Halt::Discarded(Discard::SchemaChanged))?;
-        if table.order.as_ref().is_some_and(|order| *order != layout.order) {
-            return Err(if table.bounds == Bounds::default() {
-                Halt::BeginAgain
-            } else {
-                let why =
-                    "its key changed, and the range that was asked for is one of the key before";
-                Halt::Abandon(why.to_owned())
-            });
-        }
-        let (rows_max, bytes_max) = (self.pace.rows(), self.config.chunk_bytes);
-        let condition = table.condition.as_deref();
-        let range = match part {
-            ChunkPart::After(key) => {
-                let (after, keys) = (key.as_deref(), table.keys.as_slice());
-                let upto = table.bounds.upto.as_ref().map(|bound| bound.key.as_str());
-                Range { after, upto, condition, keys, rows_max, bytes_max }
-            }
-            ChunkPart::Again(keys) => {
-                let rows_max = keys.len() as u64 + 1;
-                Range { after: None, upto: None, condition, keys, rows_max, bytes_max }
-            }
-            ChunkPart::Locked => {
-                let rows_max = self.config.keyless_rows + 1;
-                Range { rows_max, bytes_max, ..Range::default() }
-            }
-        };
-        self.follow(opened).await?;
-        self.wait_until_visible(opened).await?;
-        if *part == ChunkPart::Locked {
-            self.lock(&layout).await?;
-        }
-        let began = platform::now();
-        let reader = self.reader().await?;
-        let rows = match reader.read(&layout, &range, &opened.armed).await? {
-            Read::Rows(rows) => rows,
-            Read::NotVisible => {
-                self.shown.waits(SnapshotWait::Visibility, None);
-                return Err(Halt::Discarded(Discard::NotVisible));
-            }
-            Read::SchemaChanged => return Err(Halt::Discarded(Discard::SchemaChanged)),
-            Read::TooSlow if *part == ChunkPart::Locked => {
-                let found = "takes longer to read than a lock may last";
-                return Err(Halt::Abandon(begin::too_large(found, self.config.keyless_rows)));
-            }
-            Read::TooSlow => {
-                return Err(Halt::Discarded(Discard::TooSlow));
-            }
-        };
-        self.tries.refusals = 0;
-        let took = platform::since(began);
-        self.metrics.snapshot.chunk_seconds.observe(took.as_secs_f64());
-        self.pace.read(rows.len() as u64, rows.bytes(), took);
-        self.backoff.succeeded(Duration::MAX);
-        Ok((rows, self.log_end(opened).await?))
-    }
-
-    /// Reads where the stream comes from, unless it is told to read elsewhere: a server that the stream
-    /// has left may never show what was processed since.
-    async fn follow(&mut self, opened: &Opened) -> Result<(), Halt> {
-        if self.config.read_from.is_none() && self.reader().await?.server() != opened.armed.server {
-            return Err(Halt::Discarded(Discard::ServerChanged));
-        }
-        Ok(())
-    }
-
-    async fn wait_until_visible(&mut self, opened: &Opened) -> Result<(), Halt> {
-        let began = platform::now();
-        loop {
-            let reader = self.reader().await?;
-            if reader.wait_until_visible(&opened.armed, VISIBLE_WITHIN).await? {
-                let took = platform::since(began).as_secs_f64();
-                self.metrics.snapshot.barrier_wait_seconds.observe(took);
-                return Ok(());
-            }
-            self.shown.waits(SnapshotWait::Visibility, None);
-            if self.control.has_commands() {
-                return Err(Halt::Command);
-            }
-        }
-    }
-
-    /// Where the log of the stream's source ends, if that is still the one that the window is of.
-    async fn log_end(&mut self, opened: &Opened) -> Result<Position, Halt> {
-        if self.config.read_from.is_some() && self.source.is_none() {
-            let host = (self.config.stream_at)();
-            let host = host.ok_or(Halt::Discarded(Discard::ServerChanged))?;
-            self.source = Some(self.connect(&host).await?);
-        }
-        let source = self.source.as_mut().or(self.reader.as_mut());
-        let source = source.ok_or(Halt::Discarded(Discard::ServerChanged))?;
-        if source.server() != opened.armed.server {
-            return Err(Halt::Discarded(Discard::ServerChanged));
-        }
-        Ok(source.log_end().await?)
     }
 
     async fn hand_over(&mut self, chunk: Chunk) -> Result<UnderWay, Halt> {
@@ -785,25 +395,9 @@ impl Worker {
         }
     }
 
-    fn reads_at(&self) -> Option<HostPort> {
-        self.config.read_from.clone().or_else(|| (self.config.stream_at)())
-    }
-
+    /// Who reads chunks.
     async fn reader(&mut self) -> Result<&mut Reader, Halt> {
-        let reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => {
-                let host = self.reads_at().ok_or(Halt::Discarded(Discard::ServerChanged))?;
-                self.connect(&host).await?
-            }
-        };
-        Ok(self.reader.insert(reader))
-    }
-
-    async fn connect(&self, host: &HostPort) -> Result<Reader, ReadError> {
-        let mut config = self.config.source.clone();
-        config.hosts = vec![host.clone()];
-        Reader::connect(&config, 0).await
+        self.connections.reader().await?.ok_or(Halt::Discarded(Discard::ServerChanged))
     }
 }
 

@@ -98,7 +98,7 @@ const LARGE_STRUCTS: &[(&str, &str)] = &[
     ("telemetry/metrics/mod.rs: Metrics", "one field for each family"),
     ("relay/src/metrics.rs: Metrics", "one field for each family"),
     ("route/config.rs: Config", "one field for each setting of a route"),
-    ("route/copy.rs: CopyRoute", "what the one loop over the messages owns"),
+    ("route/copy/mod.rs: CopyRoute", "what the one loop over the messages owns"),
     ("telemetry/status.rs: Status", "one field for each key of the document"),
     ("telemetry/status.rs: Verdict", "one field for each key of the document"),
     ("telemetry/conclusion/mod.rs: Conclusion", "one field for each key of the document"),

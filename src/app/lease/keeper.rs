@@ -160,7 +160,7 @@ impl Keeper {
             tracing::warn!(reason, message, "the lease on the stream could not be renewed");
         }
         if !is_held {
-            self.findings.leased(Some(Terms::unkept(refusal)));
+            self.findings.leased(Some(self.terms.unkept(refusal)));
             ticks.reset_after(SEEK_EVERY);
         }
     }

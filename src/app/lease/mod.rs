@@ -205,10 +205,10 @@ impl Lease {
                 return Err(Failure::NotNow(terms.not_now(refusal)));
             }
             Err(Refused::Sql(refusal)) if plan.ha.stands_by => {
-                return Err(Failure::Needed(Terms::unkept(&refusal).to_string()));
+                return Err(Failure::Needed(terms.unkept(&refusal).to_string()));
             }
             Err(Refused::Sql(refusal)) => {
-                monitoring.findings.leased(Some(Terms::unkept(&refusal)));
+                monitoring.findings.leased(Some(terms.unkept(&refusal)));
             }
         }
         if !self.is_kept.swap(true, Ordering::Relaxed) {
@@ -485,34 +485,12 @@ impl Terms {
     }
 
     /// Why the lease is not kept.
-    fn unkept(refusal: &WriteRefused) -> Finding {
-        let remedy = match refusal.reason {
-            SqlFailure::SchemaMissing => {
-                "run `binpulse init`, or give the output of `binpulse init --print` to a DBA"
-            }
-            SqlFailure::Denied | SqlFailure::Login | SqlFailure::ExemptAccount => {
-                "give heartbeat.user what `binpulse init --print` prints"
-            }
-            SqlFailure::TimedOut
-            | SqlFailure::ReadOnly
-            | SqlFailure::StorageReadOnly
-            | SqlFailure::Lock
-            | SqlFailure::Deadlock
-            | SqlFailure::TooManyConnections
-            | SqlFailure::Offline
-            | SqlFailure::ShuttingDown
-            | SqlFailure::DiskFull
-            | SqlFailure::Interrupted
-            | SqlFailure::Connection(_)
-            | SqlFailure::Tls
-            | SqlFailure::Diverged
-            | SqlFailure::Other(_) => "`binpulse check` looks at it",
-        };
+    fn unkept(&self, refusal: &WriteRefused) -> Finding {
         Finding {
             what: preflight::LEASE,
             found: format!("it is not kept: {}", refusal.message),
             needed: "a lease, so that a second process that is started by mistake does not stop this one",
-            remedy: remedy.to_owned(),
+            remedy: refusal.reason.remedy(&self.config.connect.user, self.config.schema.as_str()),
             severity: Severity::Note,
         }
     }

@@ -8,7 +8,6 @@
 //! standby itself when another has taken it.
 
 mod keeper;
-mod standing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use super::freshness::writer_config;
+use super::lease_standing::{LeaseHandle, Standing};
 use super::monitoring::Monitoring;
 use super::plan::{Plan, host_name};
 use super::supervise::Task;
@@ -33,9 +33,6 @@ use crate::shutdown::TaskGroup;
 use crate::sink::Permit;
 use crate::source::preflight::{self, Finding, Severity};
 use keeper::Keeper;
-use standing::Standing;
-
-pub(super) use standing::LeaseHandle;
 
 /// Longest pause between two looks at another process's lease.
 const LOOK_EVERY_MAX: Duration = Duration::from_millis(250);

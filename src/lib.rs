@@ -121,3 +121,7 @@ pub mod sql;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod telemetry;
+#[cfg(not(feature = "testing"))]
+mod tls;
+#[cfg(feature = "testing")]
+pub mod tls;

@@ -24,6 +24,7 @@ mod freshness;
 mod halt;
 mod label_values;
 mod lease;
+mod lease_standing;
 pub mod listen;
 mod maintenance;
 mod monitoring;

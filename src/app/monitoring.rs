@@ -11,32 +11,27 @@ use super::begin::new_instance;
 use super::findings::Findings;
 use super::freshness::{parameters, round_trips};
 use super::label_values::label_values;
-use super::lease;
+use super::lease_standing::LeaseHandle;
 use super::maintenance::Maintenance;
 use super::plan::{HttpPlan, Plan};
 use super::primary;
 use super::recorder::Recorder;
-use super::reload::Reloader;
-use super::replay;
 use super::scrape_sources::ScrapedParts;
 use super::shadow;
 use super::state::State;
 use super::status::StatusBuilder;
 use super::supervise::{LOOP_PAUSE_MAX, Supervisor, Task};
-use super::switches::Switches;
-use crate::control::ControlRegistry;
+use super::switches::{Controls, Switches};
 use crate::freshness::verdict::Topology;
 use crate::freshness::watch::{self, ActiveProbe, BackgroundProbe, Reporter, Spacing, Watch};
 use crate::freshness::{FreshnessState, Sampler};
 use crate::mysql::{HostPort, SharedHost};
 use crate::platform;
-use crate::shadow::LaneDigests;
 use crate::shutdown::{Drained, TaskGroup, drain};
 use crate::sink::{Feed, Health, Intake, Permit, intake};
-use crate::snapshot;
 use crate::source::Liveness;
 use crate::telemetry::http::{Endpoints, Http, Switch};
-use crate::telemetry::{Loops, Metrics, Readiness, StatusSource};
+use crate::telemetry::{Loops, Metrics, StatusSource};
 
 /// Time for tasks that have nothing to deliver.
 pub(super) const SIDE_GRACE: Duration = Duration::from_secs(3);
@@ -63,34 +58,6 @@ pub(super) struct Monitoring {
     pub(super) supervisor: Supervisor,
     pub(super) controls: Controls,
     pub(super) http: TaskGroup,
-}
-
-/// Where what is asked for by HTTP arrives, and what is shown of it.
-#[derive(Clone)]
-pub(super) struct Controls {
-    pub(super) snapshot: Arc<snapshot::SnapshotHandle>,
-    pub(super) replay: Arc<replay::ReplayHandle>,
-    /// Digests of the rows, if they are kept.
-    pub(super) digests: Option<Arc<LaneDigests>>,
-    /// What `/readyz` tells.
-    pub(super) readiness: Readiness,
-    pub(super) held: Arc<ControlRegistry>,
-    pub(super) reloader: Arc<Reloader>,
-}
-
-impl Controls {
-    /// Of a plan that is about to be run.
-    pub(super) fn new(plan: &Arc<Plan>) -> Self {
-        let snapshot = Arc::<snapshot::SnapshotHandle>::default();
-        Self {
-            reloader: Arc::new(Reloader::new(plan, Arc::clone(&snapshot))),
-            snapshot,
-            replay: Arc::default(),
-            digests: plan.shadow.digests.then(Arc::default),
-            readiness: Readiness::default(),
-            held: Arc::default(),
-        }
-    }
 }
 
 /// Servers that are spoken to beside the stream.
@@ -142,10 +109,7 @@ impl Hosts {
 impl Monitoring {
     /// Takes the address of the pages, and starts to answer and to look. The source is asked, but
     /// nothing is written to it.
-    pub(super) async fn start(
-        plan: &Arc<Plan>,
-        lease: lease::LeaseHandle,
-    ) -> Result<Self, Unavailable> {
+    pub(super) async fn start(plan: &Arc<Plan>, lease: LeaseHandle) -> Result<Self, Unavailable> {
         let (state, liveness, health) = (State::new(), Liveness::new(), Health::new());
         let instance = new_instance();
         let (reporter, observations) = watch::queue();

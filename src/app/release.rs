@@ -27,7 +27,7 @@ use super::controls::shown;
 use super::plan::Plan;
 use super::replay::{Error, ReplayRequest, Watch, bounded, peek, replay};
 use crate::change::NameCase;
-use crate::control::{Control, ControlRegistry, Saved, SendRate, Taken, tables};
+use crate::control::{Control, ControlRegistry, Saved, SendRate, Taken, tables_alone};
 use crate::freshness::{FreshnessState, Observation};
 use crate::pack::{HeldLane, RowRange};
 use crate::platform;
@@ -357,15 +357,11 @@ fn ranges(
     next: &BTreeMap<Arc<str>, u64>,
     case: NameCase,
 ) -> (Vec<RowRange>, i64) {
-    let own = tables([control], case);
-    let others = saved.controls.iter().filter(|other| other.at_us != control.at_us);
-    let others = tables(others, case);
+    let alone = tables_alone(control, &saved.controls, case);
     let (mut ranges, mut since_us) = (Vec::new(), i64::MAX);
     for (lane, range) in &saved.lanes {
-        let names = (&*range.database, &*range.table);
         let last = next.get(lane).map_or(0, |next| next.saturating_sub(1));
-        let is_ours = own.has(names.0, names.1) && !others.has(names.0, names.1);
-        if is_ours && range.first <= last {
+        if alone.has(&range.database, &range.table) && range.first <= last {
             ranges.push(RowRange { lane: Arc::clone(lane), first: range.first, last });
             since_us = since_us.min(range.since_us);
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::findings::Findings;
+use super::lease_standing::LeaseHandle;
 use super::maintenance::Maintenance;
-use super::monitoring::Controls;
 use super::plan::Plan;
 use super::state::{Phase, State};
-use super::{controls, echo, lease, paths};
+use super::switches::Controls;
+use super::{controls, echo, paths};
 use crate::freshness::watch::{self, Shared};
 use crate::freshness::{FreshnessState, Stage};
 use crate::sink::Health;
@@ -29,7 +30,7 @@ pub(super) struct ScrapedParts<'a> {
     pub(super) view: &'a Shared,
     pub(super) findings: &'a Findings,
     pub(super) maintenance: &'a Arc<Maintenance>,
-    pub(super) lease: &'a lease::LeaseHandle,
+    pub(super) lease: &'a LeaseHandle,
     pub(super) controls: &'a Controls,
 }
 

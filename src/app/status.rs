@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::controls;
 use super::findings::Findings;
-use super::lease;
+use super::lease_standing::LeaseHandle;
 use super::maintenance::Maintenance;
-use super::monitoring::Controls;
 use super::paths;
 use super::plan::{PathRoute, Plan};
 use super::state::{Phase, State};
+use super::switches::Controls;
 use crate::freshness::canary::echo::CanaryResult;
 use crate::freshness::round_trips::{Canaries, Failure, RoundTrip};
 use crate::freshness::verdict::{Condition, Known, Reason, words};
@@ -41,7 +41,7 @@ pub(super) struct StatusBuilder {
     pub(super) findings: Findings,
     pub(super) view: Shared,
     pub(super) maintenance: Arc<Maintenance>,
-    pub(super) lease: lease::LeaseHandle,
+    pub(super) lease: LeaseHandle,
     pub(super) controls: Controls,
     pub(super) started: Instant,
 }

@@ -3,19 +3,53 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lease;
+use super::lease_standing::LeaseHandle;
 use super::maintenance::Maintenance;
-use super::monitoring::Controls;
+use super::plan::Plan;
+use super::reload::Reloader;
+use super::replay;
 use super::state::State;
+use crate::control::ControlRegistry;
 use crate::platform;
+use crate::shadow::LaneDigests;
+use crate::snapshot;
+use crate::telemetry::Readiness;
 use crate::telemetry::http::{ReplayRefused, Switch};
+
+/// Where what is asked for by HTTP arrives, and what is shown of it.
+#[derive(Clone)]
+pub(super) struct Controls {
+    pub(super) snapshot: Arc<snapshot::SnapshotHandle>,
+    pub(super) replay: Arc<replay::ReplayHandle>,
+    /// Digests of the rows, if they are kept.
+    pub(super) digests: Option<Arc<LaneDigests>>,
+    /// What `/readyz` tells.
+    pub(super) readiness: Readiness,
+    pub(super) held: Arc<ControlRegistry>,
+    pub(super) reloader: Arc<Reloader>,
+}
+
+impl Controls {
+    /// Of a plan that is about to be run.
+    pub(super) fn new(plan: &Arc<Plan>) -> Self {
+        let snapshot = Arc::<snapshot::SnapshotHandle>::default();
+        Self {
+            reloader: Arc::new(Reloader::new(plan, Arc::clone(&snapshot))),
+            snapshot,
+            replay: Arc::default(),
+            digests: plan.shadow.digests.then(Arc::default),
+            readiness: Readiness::default(),
+            held: Arc::default(),
+        }
+    }
+}
 
 /// Who takes what arrives by POST.
 pub(super) struct Switches {
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) controls: Controls,
     pub(super) state: State,
-    pub(super) lease: lease::LeaseHandle,
+    pub(super) lease: LeaseHandle,
 }
 
 impl Switch for Switches {

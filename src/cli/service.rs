@@ -4,10 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -17,6 +15,7 @@ use super::{Exit, runtime};
 use crate::config::Values;
 use crate::local_http::{self, Answer, exchange_over};
 use crate::telemetry::http::chain;
+use crate::tls::{NOT_THE_ONE, Trust, Verifier};
 
 /// Whom to ask, and how.
 pub(super) struct Service {
@@ -133,7 +132,7 @@ fn told(error: io::Error) -> io::Error {
     let is_other = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        .is_some_and(|error| *error == rustls::Error::InvalidCertificate(REFUSED));
+        .is_some_and(|error| *error == NOT_THE_ONE);
     if !is_other {
         return error;
     }
@@ -143,64 +142,16 @@ fn told(error: io::Error) -> io::Error {
     )
 }
 
-/// Why a certificate is refused that is not the service's.
-const REFUSED: CertificateError = CertificateError::ApplicationVerificationFailure;
-
+/// Takes exactly the service's own certificate, whatever names are in it: they are not those of the loopback
+/// address. Without one it takes any.
 fn connector(own: Option<CertificateDer<'static>>) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Arc::new(Own { provider: Arc::clone(&provider), own });
+    let trust = own.map_or(Trust::Any, Trust::Only);
+    let verifier = Arc::new(Verifier::new(Arc::clone(&provider), trust));
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
-}
-
-/// Takes exactly one certificate, whatever names are in it: they are not those of the loopback address.
-/// Without one it takes any.
-#[derive(Debug)]
-struct Own {
-    provider: Arc<CryptoProvider>,
-    own: Option<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for Own {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.own.as_ref().is_none_or(|own| own == end_entity) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(REFUSED.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

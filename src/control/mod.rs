@@ -16,9 +16,12 @@
 //!
 //! Pure, but for the registry's lock. It does not know lanes one by one: the packer does.
 
+mod entry;
+mod order;
 mod registry;
 mod saved;
 mod send_rate;
+mod words;
 
 use std::ops::RangeInclusive;
 
@@ -29,7 +32,8 @@ use crate::filter::Pattern;
 use crate::pack::{HeldTables, RateLimit};
 use crate::telemetry::status::ControlKind;
 
-pub use registry::{ControlRegistry, FilterChange, Order, PAUSE_MAX, ReadingStopped, Taken};
+pub use order::{FilterChange, Order, ReadingStopped};
+pub use registry::{ControlRegistry, PAUSE_MAX, Taken};
 pub use saved::{Saved, Unreadable, control_entry, control_name, lane_entry, lane_name};
 pub use send_rate::SendRate;
 
@@ -167,6 +171,17 @@ pub fn pattern(text: &str) -> Option<Pattern> {
 pub fn tables<'a>(controls: impl IntoIterator<Item = &'a Control>, case: NameCase) -> HeldTables {
     let controls = controls.into_iter().filter(|it| it.holds());
     tables_of(controls.filter_map(Control::tables).collect(), case)
+}
+
+/// The tables that this control holds back and no other of these does: rows of them go when it ends.
+pub fn tables_alone<'a>(
+    own: &'a Control,
+    controls: impl IntoIterator<Item = &'a Control>,
+    case: NameCase,
+) -> HeldTables {
+    let others = tables(controls.into_iter().filter(|it| it.at_us != own.at_us), case);
+    let own = tables([own], case);
+    HeldTables::new(move |database, table| own.has(database, table) && !others.has(database, table))
 }
 
 /// The tables of which the rate is limited, and that are not held back for it.

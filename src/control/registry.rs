@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::entry::{Entry, Work};
+use super::order::{FilterChange, Order, ReadingStopped};
 use super::saved::control_of;
-use super::{Command, Control, SendRate, check, pattern, tables};
+use super::{Command, Control, SendRate, check, tables_alone, words};
 use crate::change::NameCase;
 use crate::filter::{self, Version};
 use crate::pack::HeldLane;
-use crate::telemetry::duration;
-use crate::telemetry::status::{ControlKind, ControlState, ControlStatus};
+use crate::telemetry::status::{ControlKind, ControlStatus};
 
 /// Commands that wait for the loop: a person gives few.
 const ORDERS_MAX: usize = 256;
@@ -21,81 +22,6 @@ const ORDERS_MAX: usize = 256;
 pub const PAUSE_MAX: Duration = Duration::from_hours(7 * 24);
 /// Part of the logs' expiry that must be left when a pause ends: its rows are read and sent in that time.
 const PURGE_MARGIN_MIN: f64 = 0.25;
-
-/// What the loop is to do.
-#[derive(Debug)]
-pub enum Order {
-    /// From here on it holds these tables back too. The entry is to be saved at once.
-    Hold(Control),
-    /// The control's entry changed: it is to be saved at once.
-    Note(Control),
-    /// The control ends here.
-    Release(i64),
-    /// Of these lanes, rows up to these numbers were sent; those behind them committed at this time,
-    /// microseconds since 1970 UTC, or later.
-    Sent(Vec<(Arc<str>, u64)>, i64),
-    /// Nothing more is read from here on, for at most this long.
-    StopReading(Duration, oneshot::Sender<ReadingStopped>),
-    /// It reads on.
-    ContinueReading,
-    /// All that the control holds back was sent: it ends here, if that is so, and the loop reads on. A rate
-    /// stays, and holds nothing back any more.
-    GoLive(i64, oneshot::Sender<bool>),
-    /// From the next transaction on these filters hold, once that is saved.
-    Filter(Box<FilterChange>),
-}
-
-/// Filters that are to hold.
-#[derive(Debug)]
-pub struct FilterChange {
-    /// The filters.
-    pub config: filter::Config,
-    /// When they were asked for, microseconds since 1970 UTC.
-    pub at_us: i64,
-    /// Told when they hold, and since where.
-    pub reply: oneshot::Sender<Version>,
-}
-
-/// Where the loop stands.
-#[derive(Debug)]
-pub struct ReadingStopped {
-    /// All lanes of which rows are held back.
-    pub lanes: Vec<HeldLane>,
-}
-
-/// A control, and how far it is.
-#[derive(Debug, Clone)]
-struct Entry {
-    control: Control,
-    /// It is in the saved checkpoint.
-    is_saved: bool,
-    /// Its end is not in the saved checkpoint yet.
-    is_ending: bool,
-    /// Who sends its rows.
-    work: Work,
-    /// How fast it is sent.
-    pace: Arc<SendRate>,
-    /// The last number of each lane that was sent: the saved checkpoint learns of it a moment later.
-    sent: BTreeMap<Arc<str>, u64>,
-    /// Rows that were sent of those that were held back.
-    sent_rows: u64,
-    /// Why they could not be sent the last time.
-    told: String,
-}
-
-/// How far the work is of whoever sends a control's rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Work {
-    /// Nobody does.
-    #[default]
-    None,
-    /// Somebody does, and reads nothing just now.
-    Taken,
-    /// They are being read and sent.
-    Reads,
-    /// All is sent, and the loop is asked to end it.
-    GoesLive,
-}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -180,17 +106,21 @@ impl ControlRegistry {
         check(command, &in_force)?;
         let words = match command {
             Command::Suppress { pattern, reason, by } => {
-                inner.begin(ControlKind::Suppress, pattern, [reason, by], now_us, |_| {});
-                format!("rows of {pattern} are not sent from here on")
+                let kind = ControlKind::Suppress;
+                inner.begin_or_change(kind, pattern, [reason, by], now_us, |_| {})?;
+                words::suppressed(pattern)
             }
             Command::Pause { pattern, seconds, reason, by } => {
-                let until_us = inner.pause_ends(*seconds, now_us)?;
-                inner.pause(pattern, [reason, by], now_us, until_us);
-                inner.paused_words(pattern, *seconds)
+                let (kind, until_us) = (ControlKind::Pause, inner.pause_ends(*seconds, now_us)?);
+                let until = |it: &mut Control| it.until_us = Some(until_us);
+                inner.begin_or_change(kind, pattern, [reason, by], now_us, until)?;
+                words::paused(pattern, *seconds, inner.expiry)
             }
             Command::Rate { pattern, rows_per_second, reason, by } => {
-                inner.rate(pattern, [reason, by], now_us, *rows_per_second)?;
-                inner.rate_words(pattern, *rows_per_second)
+                let kind = ControlKind::Rate;
+                let rate = |it: &mut Control| it.rows_per_second = Some(*rows_per_second);
+                inner.begin_or_change(kind, pattern, [reason, by], now_us, rate)?;
+                words::limited(pattern, *rows_per_second, inner.expiry)
             }
             Command::Release { pattern, send, give_up, by } => {
                 inner.release(pattern, (*send, *give_up), by)?
@@ -255,7 +185,7 @@ impl ControlRegistry {
     /// How each control stands, the oldest first.
     pub fn status(&self) -> Vec<ControlStatus> {
         let inner = self.lock();
-        inner.entries.iter().map(|entry| inner.status(entry)).collect()
+        inner.entries.iter().map(|entry| entry.status(&inner.held, inner.case)).collect()
     }
 
     /// The loop tells what is held back.
@@ -339,14 +269,10 @@ impl ControlRegistry {
     pub fn rows_held(&self, at_us: i64, lanes: Option<&[HeldLane]>) -> u64 {
         let inner = self.lock();
         let controls = || inner.entries.iter().map(|entry| &entry.control);
-        let own = tables(controls().filter(|it| it.at_us == at_us), inner.case);
-        let others = tables(controls().filter(|it| it.at_us != at_us), inner.case);
+        let Some(own) = controls().find(|it| it.at_us == at_us) else { return 0 };
+        let alone = tables_alone(own, controls(), inner.case);
         let lanes = lanes.unwrap_or(&inner.held).iter();
-        let lanes = lanes.filter(|HeldLane { range, .. }| {
-            let (database, table) = (&range.database, &range.table);
-            own.has(database, table) && !others.has(database, table)
-        });
-        lanes.map(HeldLane::rows).sum()
+        lanes.filter(|it| alone.has(&it.range.database, &it.range.table)).map(HeldLane::rows).sum()
     }
 
     /// Whether rows are to be sent that nobody sends.
@@ -464,55 +390,6 @@ impl ControlRegistry {
     }
 }
 
-impl Entry {
-    fn new(control: Control, is_saved: bool) -> Self {
-        let pace = Arc::new(SendRate::default());
-        pace.set(control.rows_per_second);
-        Self {
-            control,
-            is_saved,
-            is_ending: false,
-            work: Work::None,
-            pace,
-            sent: BTreeMap::new(),
-            sent_rows: 0,
-            told: String::new(),
-        }
-    }
-
-    /// Somebody asks for it with other words: that is to be saved.
-    fn asked_anew(&mut self, [reason, by]: [&str; 2]) -> Order {
-        reason.clone_into(&mut self.control.reason);
-        by.clone_into(&mut self.control.by);
-        self.is_saved = false;
-        Order::Note(self.control.clone())
-    }
-
-    /// Whether it is a pause that goes on.
-    fn ends_by_itself(&self) -> bool {
-        self.control.kind == ControlKind::Pause && !self.control.is_sending && !self.is_ending
-    }
-
-    /// Whether it is a rate whose rows are sent as they come.
-    fn is_live(&self) -> bool {
-        !self.control.holds() && !self.is_ending
-    }
-
-    /// Whether it is a rate whose rows are held back, and sent at it.
-    fn is_paced(&self) -> bool {
-        self.control.kind == ControlKind::Rate && self.control.is_sending && !self.is_ending
-    }
-
-    fn state(&self) -> ControlState {
-        match (self.is_ending, self.control.is_sending) {
-            (true, _) => ControlState::Releasing,
-            (false, true) => ControlState::Sending,
-            (false, false) if self.is_live() => ControlState::Live,
-            (false, false) => ControlState::Holding,
-        }
-    }
-}
-
 impl Inner {
     fn in_force(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| !entry.is_ending)
@@ -531,15 +408,29 @@ impl Inner {
         self.entries.iter_mut().find(|entry| entry.control.at_us == at_us)
     }
 
-    /// A control is in force from here on.
-    fn begin(
+    /// A control is in force from here on; or the one with this pattern is another one from here on.
+    fn begin_or_change(
         &mut self,
         kind: ControlKind,
         pattern: &str,
         [reason, by]: [&str; 2],
         now_us: i64,
-        also: impl FnOnce(&mut Control),
-    ) {
+        set: impl FnOnce(&mut Control),
+    ) -> Result<(), String> {
+        let mut known = self.entries.iter_mut().filter(|entry| !entry.is_ending);
+        if let Some(entry) = known.find(|entry| entry.control.pattern == pattern) {
+            if entry.work == Work::GoesLive {
+                return Err(words::goes_live(pattern));
+            }
+            set(&mut entry.control);
+            reason.clone_into(&mut entry.control.reason);
+            by.clone_into(&mut entry.control.by);
+            entry.is_saved = false;
+            entry.pace.set(entry.control.rows_per_second);
+            words::changes(&entry.control);
+            self.orders.push_back(Order::Note(entry.control.clone()));
+            return Ok(());
+        }
         let newest = self.entries.iter().map(|entry| entry.control.at_us).max();
         let mut control = Control {
             at_us: newest.map_or(now_us, |newest| now_us.max(newest + 1)),
@@ -551,92 +442,11 @@ impl Inner {
             until_us: None,
             rows_per_second: None,
         };
-        also(&mut control);
-        let (what, control_us) = (kind.as_str(), control.at_us);
-        if let Some(rows_per_second) = control.rows_per_second {
-            tracing::warn!(
-                pattern,
-                reason,
-                by,
-                kind = what,
-                control = control_us,
-                rows_per_second,
-                "control: of these tables so many rows a second are sent from here on"
-            );
-        } else {
-            tracing::warn!(
-                pattern,
-                reason,
-                by,
-                kind = what,
-                control = control_us,
-                "control: rows of these tables are numbered and not sent from here on"
-            );
-        }
+        set(&mut control);
+        words::begins(&control);
         self.orders.push_back(Order::Hold(control.clone()));
         self.entries.push(Entry::new(control, false));
-    }
-
-    /// Begins a pause, or says anew until when one lasts.
-    fn pause(&mut self, pattern: &str, [reason, by]: [&str; 2], now_us: i64, until_us: i64) {
-        let mut known = self.entries.iter_mut().filter(|entry| entry.ends_by_itself());
-        let Some(entry) = known.find(|entry| entry.control.pattern == pattern) else {
-            let until = |control: &mut Control| control.until_us = Some(until_us);
-            return self.begin(ControlKind::Pause, pattern, [reason, by], now_us, until);
-        };
-        entry.control.until_us = Some(until_us);
-        let order = entry.asked_anew([reason, by]);
-        let control = entry.control.at_us;
-        tracing::warn!(
-            pattern,
-            reason,
-            by,
-            control,
-            until_us,
-            "control: the pause lasts until then"
-        );
-        self.orders.push_back(order);
-    }
-
-    /// Limits a rate, or says anew what one is.
-    fn rate(
-        &mut self,
-        pattern: &str,
-        [reason, by]: [&str; 2],
-        now_us: i64,
-        rows_per_second: u64,
-    ) -> Result<(), String> {
-        let mut known = self.entries.iter_mut().filter(|it| it.is_live() || it.is_paced());
-        let Some(entry) = known.find(|entry| entry.control.pattern == pattern) else {
-            let rate = |control: &mut Control| control.rows_per_second = Some(rows_per_second);
-            self.begin(ControlKind::Rate, pattern, [reason, by], now_us, rate);
-            return Ok(());
-        };
-        if entry.work == Work::GoesLive {
-            return Err(goes_live(pattern));
-        }
-        entry.control.rows_per_second = Some(rows_per_second);
-        entry.pace.set(Some(rows_per_second));
-        let order = entry.asked_anew([reason, by]);
-        let control = entry.control.at_us;
-        tracing::warn!(
-            pattern,
-            reason,
-            by,
-            control,
-            rows_per_second,
-            "control: the rate was changed"
-        );
-        self.orders.push_back(order);
         Ok(())
-    }
-
-    fn rate_words(&self, pattern: &str, rows_per_second: u64) -> String {
-        let kept = self.kept().map_or_else(String::new, |kept| format!("; {kept}"));
-        format!(
-            "of {pattern} at most {rows_per_second} rows a second are sent from here on: what comes faster \
-             waits in the source's binary logs{kept}"
-        )
     }
 
     /// When a pause of so many seconds ends; why it can't be one, in words.
@@ -645,33 +455,10 @@ impl Inner {
             .expiry
             .map_or(PAUSE_MAX, |expiry| expiry.mul_f64(1.0 - PURGE_MARGIN_MIN).min(PAUSE_MAX));
         if seconds == 0 || seconds > bound.as_secs() {
-            let most = duration(bound.as_secs_f64());
-            let kept = self.kept().map_or_else(String::new, |kept| format!(" ({kept})"));
-            return Err(format!(
-                "a pause can last from 1 s to {most}{kept}: {seconds} s were asked for"
-            ));
+            return Err(words::no_pause(seconds, bound, self.expiry));
         }
         let micros = i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
         Ok(now_us.saturating_add(micros))
-    }
-
-    /// How long the source keeps its logs, in words; `None`: not known.
-    fn kept(&self) -> Option<String> {
-        let kept = duration(self.expiry?.as_secs_f64());
-        Some(format!("the source keeps its binary logs for {kept}"))
-    }
-
-    fn paused_words(&self, pattern: &str, seconds: u64) -> String {
-        #[expect(clippy::cast_precision_loss, reason = "a duration to be read")]
-        let lasts = duration(seconds as f64);
-        let kept = self.kept().unwrap_or_else(|| {
-            "the source purges its binary logs by hand, or it is not known yet when: see to it that they last"
-                .to_owned()
-        });
-        format!(
-            "rows of {pattern} wait from here on, for {lasts} at most: then, or with `binpulse release`, \
-             they are read from the source's binary logs and sent; {kept}"
-        )
     }
 
     /// The rows that are held back are sent; then the control ends.
@@ -696,7 +483,7 @@ impl Inner {
         };
         let at_us = entry.control.at_us;
         if entry.work == Work::GoesLive {
-            return Err(goes_live(given));
+            return Err(words::goes_live(given));
         }
         let holds = entry.control.holds();
         let is_sent = holds && !gives_up && (send || entry.control.keeps_rows());
@@ -752,44 +539,6 @@ impl Inner {
             is_both.then_some(it.control.pattern.as_str())
         })
     }
-
-    fn status(&self, entry: &Entry) -> ControlStatus {
-        let control = &entry.control;
-        let tables = pattern(&control.pattern);
-        let held = self.held.iter().filter(|held| {
-            let names = [&*held.range.database, &*held.range.table];
-            let is_ours = control.holds() && held.rows() > 0;
-            is_ours && tables.as_ref().is_some_and(|it| it.matches(&names, self.case))
-        });
-        let (mut lanes, mut rows, mut since_us) = (0, 0, None);
-        for held in held {
-            lanes += 1;
-            rows += held.rows();
-            since_us =
-                Some(since_us.map_or(held.range.since_us, |us: i64| us.min(held.range.since_us)));
-        }
-        ControlStatus {
-            pattern: control.pattern.clone(),
-            kind: control.kind,
-            state: entry.state(),
-            reason: control.reason.clone(),
-            by: control.by.clone(),
-            at_us: control.at_us,
-            saved: entry.is_saved,
-            lanes,
-            rows,
-            first_row_us: since_us,
-            sent_rows: entry.sent_rows,
-            told: entry.told.clone(),
-            purge_margin_seconds: None,
-            until_us: control.until_us,
-            rows_per_second: control.rows_per_second,
-        }
-    }
-}
-
-fn goes_live(pattern: &str) -> String {
-    format!("{pattern} goes live just now: ask again in a moment")
 }
 
 #[cfg(test)]
@@ -798,6 +547,7 @@ mod tests {
     use crate::control::control_name;
     use crate::encode::{Lane, LaneId};
     use crate::pack::HeldRange;
+    use crate::telemetry::status::ControlState;
 
     fn suppress(pattern: &str) -> Command {
         let (reason, by) = ("a test".to_owned(), "ada".to_owned());

@@ -128,6 +128,49 @@ impl SqlFailure {
         text.to_owned()
     }
 
+    /// What fixes the account with which binpulse writes, or its tables in this schema.
+    pub fn remedy(self, user: &str, schema: &str) -> String {
+        let user = user.replace('\'', "''");
+        match self {
+            Self::Denied => format!(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON `{schema}`.* TO '{user}'@'%'; (and if the schema \
+                 is not there yet: binpulse init)"
+            ),
+            Self::Login => format!(
+                "CREATE USER '{user}'@'%' IDENTIFIED BY <password in quotes>; or correct heartbeat.user and \
+                 heartbeat.password; or, where it is the login method, ALTER USER '{user}'@'%' IDENTIFIED \
+                 WITH caching_sha2_password BY <password in quotes> (MariaDB, MySQL 5.7 and older: \
+                 mysql_native_password); `binpulse init --print` prints all statements"
+            ),
+            Self::ExemptAccount => format!(
+                "set heartbeat.user to a separate account; `binpulse init --print` prints its \
+                 statements; or REVOKE what is named from '{user}'@'%'"
+            ),
+            Self::Connection(_) | Self::TimedOut => {
+                "check heartbeat.host, or the first of source.hosts, and that the server runs"
+                    .to_owned()
+            }
+            Self::SchemaMissing => {
+                "run `binpulse init`, or give the output of `binpulse init --print` to a DBA"
+                    .to_owned()
+            }
+            Self::Tls => {
+                "check source.tls, source.tls_ca and source.get_server_public_key".to_owned()
+            }
+            Self::ReadOnly
+            | Self::StorageReadOnly
+            | Self::Lock
+            | Self::Deadlock
+            | Self::TooManyConnections
+            | Self::Offline
+            | Self::ShuttingDown
+            | Self::DiskFull
+            | Self::Interrupted
+            | Self::Diverged
+            | Self::Other(_) => "fix what the server reports, then check again".to_owned(),
+        }
+    }
+
     /// The word for it in a verdict.
     pub fn reason(self) -> Reason {
         match self {

@@ -13,7 +13,6 @@ mod session;
 #[cfg(test)]
 pub(crate) mod stand_in;
 mod tls;
-mod verifier;
 pub(crate) mod wire;
 
 pub use error::{ConnectionLoss, Error};

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::verifier::Verifier;
+use crate::tls::{Trust, Verifier};
 
 /// How much of TLS is asked of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -174,10 +174,11 @@ impl TlsConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match self.mode {
             TlsMode::Off | TlsMode::Preferred | TlsMode::Required => {
-                Arc::new(Verifier::new(Arc::clone(&provider), None))
+                Arc::new(Verifier::new(Arc::clone(&provider), Trust::Any))
             }
+            // The certificates that a MySQL server makes for itself carry no host name at all.
             TlsMode::VerifyCa => {
-                let roots = Some(Arc::new(self.store(roots)?));
+                let roots = Trust::Roots(Arc::new(self.store(roots)?));
                 Arc::new(Verifier::new(Arc::clone(&provider), roots))
             }
             TlsMode::VerifyIdentity => {

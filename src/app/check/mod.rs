@@ -308,45 +308,8 @@ async fn table_of_ours(plan: &Plan, session: &mut Session, table: &str, reports:
 
 /// What fixes a writer's account or tables.
 fn remedy(plan: &Plan, reason: SqlFailure) -> String {
-    let user = plan.freshness.connect.user.replace('\'', "''");
-    let schema = plan.freshness.schema.as_str();
-    match reason {
-        SqlFailure::Denied => format!(
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON `{schema}`.* TO '{user}'@'%'; (and if the schema \
-             is not there yet: binpulse init)"
-        ),
-        SqlFailure::Login => format!(
-            "CREATE USER '{user}'@'%' IDENTIFIED BY <password in quotes>; or correct heartbeat.user and \
-             heartbeat.password; or, where it is the login method, ALTER USER '{user}'@'%' IDENTIFIED \
-             WITH caching_sha2_password BY <password in quotes> (MariaDB, MySQL 5.7 and older: \
-             mysql_native_password); `binpulse init --print` prints all statements"
-        ),
-        SqlFailure::ExemptAccount => format!(
-            "set heartbeat.user to a separate account; `binpulse init --print` prints its \
-             statements; or REVOKE what is named from '{user}'@'%'"
-        ),
-        SqlFailure::Connection(_) | SqlFailure::TimedOut => {
-            "check heartbeat.host, or the first of source.hosts, and that the server runs"
-                .to_owned()
-        }
-        SqlFailure::SchemaMissing => {
-            "run `binpulse init`, or give the output of `binpulse init --print` to a DBA".to_owned()
-        }
-        SqlFailure::Tls => {
-            "check source.tls, source.tls_ca and source.get_server_public_key".to_owned()
-        }
-        SqlFailure::ReadOnly
-        | SqlFailure::StorageReadOnly
-        | SqlFailure::Lock
-        | SqlFailure::Deadlock
-        | SqlFailure::TooManyConnections
-        | SqlFailure::Offline
-        | SqlFailure::ShuttingDown
-        | SqlFailure::DiskFull
-        | SqlFailure::Interrupted
-        | SqlFailure::Diverged
-        | SqlFailure::Other(_) => "fix what the server reports, then check again".to_owned(),
-    }
+    let freshness = &plan.freshness;
+    reason.remedy(&freshness.connect.user, freshness.schema.as_str())
 }
 
 async fn sink(plan: &Plan, shared: &aws::Shared, reports: &mut Vec<Report>) {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::standing::Standing;
 use super::{GIVE_UP_MAX, Step, Terms, lock};
 use crate::app::findings::Findings;
+use crate::app::lease_standing::Standing;
 use crate::freshness::{SqlFailure, WriteRefused, WriteSession};
 use crate::lease::{Unrenewed, Watch, table};
 use crate::platform;
@@ -160,7 +160,7 @@ impl Keeper {
             tracing::warn!(reason, message, "the lease on the stream could not be renewed");
         }
         if !is_held {
-            self.findings.leased(Some(Terms::unkept(refusal)));
+            self.findings.leased(Some(self.terms.unkept(refusal)));
             ticks.reset_after(SEEK_EVERY);
         }
     }

@@ -8,7 +8,6 @@
 //! standby itself when another has taken it.
 
 mod keeper;
-mod standing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use super::freshness::writer_config;
+use super::lease_standing::{LeaseHandle, Standing};
 use super::monitoring::Monitoring;
 use super::plan::{Plan, host_name};
 use super::supervise::Task;
@@ -33,9 +33,6 @@ use crate::shutdown::TaskGroup;
 use crate::sink::Permit;
 use crate::source::preflight::{self, Finding, Severity};
 use keeper::Keeper;
-use standing::Standing;
-
-pub(super) use standing::LeaseHandle;
 
 /// Longest pause between two looks at another process's lease.
 const LOOK_EVERY_MAX: Duration = Duration::from_millis(250);
@@ -238,10 +235,10 @@ impl Lease {
                 return Err(Failure::NotNow(terms.not_now(refusal)));
             }
             Err(Refused::Sql(refusal)) if plan.ha.stands_by => {
-                return Err(Failure::Needed(Terms::unkept(&refusal).to_string()));
+                return Err(Failure::Needed(terms.unkept(&refusal).to_string()));
             }
             Err(Refused::Sql(refusal)) => {
-                monitoring.findings.leased(Some(Terms::unkept(&refusal)));
+                monitoring.findings.leased(Some(terms.unkept(&refusal)));
             }
         }
         if !self.is_kept.swap(true, Ordering::Relaxed) {
@@ -518,34 +515,12 @@ impl Terms {
     }
 
     /// Why the lease is not kept.
-    fn unkept(refusal: &WriteRefused) -> Finding {
-        let remedy = match refusal.reason {
-            SqlFailure::SchemaMissing => {
-                "run `binpulse init`, or give the output of `binpulse init --print` to a DBA"
-            }
-            SqlFailure::Denied | SqlFailure::Login | SqlFailure::ExemptAccount => {
-                "give heartbeat.user what `binpulse init --print` prints"
-            }
-            SqlFailure::TimedOut
-            | SqlFailure::ReadOnly
-            | SqlFailure::StorageReadOnly
-            | SqlFailure::Lock
-            | SqlFailure::Deadlock
-            | SqlFailure::TooManyConnections
-            | SqlFailure::Offline
-            | SqlFailure::ShuttingDown
-            | SqlFailure::DiskFull
-            | SqlFailure::Interrupted
-            | SqlFailure::Connection(_)
-            | SqlFailure::Tls
-            | SqlFailure::Diverged
-            | SqlFailure::Other(_) => "`binpulse check` looks at it",
-        };
+    fn unkept(&self, refusal: &WriteRefused) -> Finding {
         Finding {
             what: preflight::LEASE,
             found: format!("it is not kept: {}", refusal.message),
             needed: "a lease, so that a second process that is started by mistake does not stop this one",
-            remedy: remedy.to_owned(),
+            remedy: refusal.reason.remedy(&self.config.connect.user, self.config.schema.as_str()),
             severity: Severity::Note,
         }
     }

@@ -9,7 +9,7 @@ use super::Flow;
 use crate::change::NameCase;
 use crate::control::{
     Control, Order, ReadingStopped, Saved, SendRate, control_entry, control_name, lane_entry,
-    lane_name, rates, tables,
+    lane_name, rates, tables, tables_alone,
 };
 use crate::pack::{Bucket, HeldLane};
 use crate::pipeline::Error;
@@ -228,10 +228,11 @@ impl Flow {
 
     /// Whether nothing is left of what would be released with the control.
     fn is_sent(&mut self, control: i64) -> bool {
-        let rest = self.held.controls.iter().filter(|it| it.at_us != control);
-        let rest = tables(rest, self.held.case);
+        let controls = &self.held.controls;
+        let Some(own) = controls.iter().find(|it| it.at_us == control) else { return true };
+        let alone = tables_alone(own, controls, self.held.case);
         let held = self.packer.held();
-        let mut left = held.iter().filter(|it| !rest.has(&it.range.database, &it.range.table));
+        let mut left = held.iter().filter(|it| alone.has(&it.range.database, &it.range.table));
         left.all(|lane| lane.rows() == 0)
     }
 

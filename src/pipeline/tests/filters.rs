@@ -4,10 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
+use super::held::control;
 use super::rig::{Dice, Process, World, filter};
 use super::{CASES, KILLS_MAX, Way, undisturbed, world};
 use crate::control::{FilterChange, Order};
@@ -208,4 +210,27 @@ fn filters_hold_from_the_end_of_a_transaction_on_once_that_is_saved() {
     assert_eq!((version.since, version.number, version.at_us), (place, 1, 1));
     let known = Versions::read(&run.world.saved.annotations).expect("own texts");
     assert!(known.newest().is_some_and(|it| it.is_of(&run.world.filter) && it.number == 1));
+}
+
+/// Up to where another process may have sent rows of other filters, these only number them. They are no rows
+/// of a control, which does not wait for them.
+#[test]
+fn a_control_ends_while_filters_only_number_rows_of_other_tables() {
+    let mut run = Run::begin(("rows/mysql-9.7", Way::Gtid), 1, 7);
+    run.process.save(&mut run.world);
+    run.world.filter = filter(&["no.table"]);
+    run.world.end = run.places.last().expect("it has an end").clone();
+    run.process = Process::start(&run.world, &mut run.dice);
+    run.process.save(&mut run.world);
+    run.process.order(Order::Hold(control(1, "no.table")));
+    while run.process.flow.place() != run.places[9] {
+        run.take(false);
+    }
+    let (reply, mut stopped) = oneshot::channel();
+    run.process.order(Order::StopReading(Duration::from_secs(9), reply));
+    let stopped = stopped.try_recv().expect("it stands between two transactions");
+    assert!(stopped.lanes.iter().any(|lane| lane.rows() > 0), "rows are numbered");
+    let (reply, mut live) = oneshot::channel();
+    run.process.order(Order::GoLive(1, reply));
+    assert!(live.try_recv().expect("it is answered"));
 }

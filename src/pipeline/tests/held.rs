@@ -13,7 +13,7 @@ use crate::control::{Control, Order, Saved, tables};
 use crate::encode::Lane;
 use crate::telemetry::status::ControlKind;
 
-fn control(at_us: i64, pattern: &str) -> Control {
+pub(super) fn control(at_us: i64, pattern: &str) -> Control {
     Control {
         at_us,
         kind: ControlKind::Suppress,

@@ -1,22 +1,37 @@
 //! Requests as messages of SQS and SNS: what they have to look like, and how many go in one call.
 
 use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::aws::{Cause, Failure};
+use super::receiver::Receive;
 use super::{Outcome, Request};
 use crate::outbox::OUTBOX;
 
 /// Entries of a call, by both services.
-pub(super) const ENTRIES_MAX: usize = 10;
+const ENTRIES_MAX: usize = 10;
 /// Longest group and deduplication id, by both services.
 const NAME_BYTES_MAX: usize = 128;
 /// Attributes of a message, by SQS; SNS drops a message with more on its way to a queue with raw delivery.
 const ATTRIBUTES_MAX: usize = 10;
 
+/// The attributes of a message as an SDK has them: `value` makes one of type and value.
+pub(super) fn attributes<V, E: Error + 'static>(
+    request: &Request,
+    value: impl Fn(&str, &str) -> Result<V, E>,
+) -> Result<HashMap<String, V>, Failure> {
+    let made = attribute_texts(request).into_iter().map(|(name, data_type, text)| {
+        let value = value(data_type, text).map_err(|error| Failure::of_contents(&error))?;
+        Ok((name.to_owned(), value))
+    });
+    made.collect()
+}
+
 /// The attributes of a message: name, type and value. One of an outbox has its own.
-pub(super) fn attributes(request: &Request) -> Vec<(&str, &str, &str)> {
+fn attribute_texts(request: &Request) -> Vec<(&str, &str, &str)> {
     if request.kind == OUTBOX {
         let own = request.attributes.iter();
         return own.map(|own| (&*own.name, &*own.data_type, &*own.value)).collect();
@@ -58,7 +73,7 @@ fn unfit(request: &Request, bytes_max: usize) -> Option<String> {
         return Some("the id is none for a message".to_owned());
     }
     let is_value = |value: &str| !value.is_empty() && value.chars().all(is_accepted);
-    let attributes = attributes(request);
+    let attributes = attribute_texts(request);
     if attributes.len() > ATTRIBUTES_MAX {
         return Some(format!("{} attributes, allowed {ATTRIBUTES_MAX}", attributes.len()));
     }
@@ -76,7 +91,7 @@ fn is_accepted(character: char) -> bool {
 
 /// What counts towards the limits of size: body and attributes.
 fn bytes(request: &Request) -> usize {
-    let attributes = attributes(request);
+    let attributes = attribute_texts(request);
     let of_attributes =
         attributes.iter().map(|(name, kind, value)| name.len() + kind.len() + value.len());
     request.body.len() + of_attributes.sum::<usize>()
@@ -97,29 +112,84 @@ pub(super) fn results<'a>(
     results
 }
 
-/// A queue or a topic.
-pub(super) trait Service: Sync {
-    /// Sends requests in one call. `Ok` has an entry for each: `None` if it was accepted.
+/// What the client of SQS or SNS does.
+pub(super) trait Api: Send + Sync + 'static {
+    /// An entry of a call.
+    type Entry: Send;
+
+    /// The entry with this number.
+    fn entry(index: usize, request: &Request, is_fifo: bool) -> Result<Self::Entry, Failure>;
+
+    /// Sends them in one call. `Ok` has a result for each: `None` if it was accepted.
     fn send(
         &self,
-        requests: &[&Request],
+        to: &str,
+        entries: Vec<Self::Entry>,
     ) -> impl Future<Output = Result<Vec<Option<Failure>>, Failure>> + Send;
+}
+
+/// A queue or a topic. Its messages have the attributes `kind`, `lane` and `id`, those of an outbox the
+/// attributes that they came with; with FIFO the group is the request's, and the deduplication id is the
+/// request's id.
+#[derive(Debug, Clone)]
+pub struct Batched<C> {
+    client: C,
+    /// URL or ARN.
+    place: String,
+    message_bytes_max: usize,
+    timeout: Duration,
+}
+
+impl<C> Batched<C> {
+    /// The one at `place`. The client's own retries should be off: attempts are counted elsewhere.
+    /// `message_bytes_max` is its `MaximumMessageSize`; `timeout` is the deadline of a call.
+    pub fn new(client: C, place: String, message_bytes_max: usize, timeout: Duration) -> Self {
+        Self { client, place, message_bytes_max, timeout }
+    }
 
     /// Whether messages of one group are kept in order.
-    fn is_fifo(&self) -> bool;
+    fn is_fifo(&self) -> bool {
+        self.place.strip_suffix(".fifo").is_some()
+    }
+}
 
-    /// Longest message, and longest call, bytes.
-    fn bytes_max(&self) -> usize;
+impl<C: Api> Receive for Batched<C> {
+    fn batch_max(&self) -> usize {
+        ENTRIES_MAX
+    }
+
+    async fn deliver(&self, requests: &[Request]) -> Vec<Outcome> {
+        deliver(self, requests).await
+    }
+
+    fn place(&self) -> String {
+        self.place.clone()
+    }
+}
+
+/// Sends requests in one call. `Ok` has a result for each: `None` if it was accepted.
+async fn call<C: Api>(
+    service: &Batched<C>,
+    requests: &[&Request],
+) -> Result<Vec<Option<Failure>>, Failure> {
+    let is_fifo = service.is_fifo();
+    let entry = |(index, request): (usize, &&Request)| C::entry(index, request, is_fifo);
+    let entries = requests.iter().enumerate().map(entry).collect::<Result<_, _>>()?;
+    let sent = service.client.send(&service.place, entries);
+    match tokio::time::timeout(service.timeout, sent).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Failure::of_time(service.timeout)),
+    }
 }
 
 /// Sends requests in as few calls as the limits allow, one call after the other. With FIFO, a call
 /// has one request of each group, and nothing of a group follows a request that failed: an entry of
 /// a call can fail while the ones after it are accepted.
-pub(super) async fn deliver(service: &impl Service, requests: &[Request]) -> Vec<Outcome> {
+async fn deliver(service: &Batched<impl Api>, requests: &[Request]) -> Vec<Outcome> {
     let mut outcomes: Vec<Option<Outcome>> = requests
         .iter()
         .map(|request| {
-            unfit(request, service.bytes_max()).map(|answer| Outcome::Refused { answer })
+            unfit(request, service.message_bytes_max).map(|answer| Outcome::Refused { answer })
         })
         .collect();
     loop {
@@ -170,7 +240,7 @@ fn hold_back(requests: &[Request], outcomes: &mut [Option<Outcome>]) {
 /// The requests of the next call, with their places: a beginning of what is left, or with FIFO the
 /// first of each group.
 fn next_call<'a>(
-    service: &impl Service,
+    service: &Batched<impl Api>,
     requests: &'a [Request],
     outcomes: &[Option<Outcome>],
 ) -> Vec<(usize, &'a Request)> {
@@ -183,7 +253,7 @@ fn next_call<'a>(
             continue;
         }
         total = total.saturating_add(bytes(request));
-        if call.len() == ENTRIES_MAX || total > service.bytes_max() {
+        if call.len() == ENTRIES_MAX || total > service.message_bytes_max {
             break;
         }
         call.push((index, request));
@@ -193,8 +263,8 @@ fn next_call<'a>(
 
 /// Sends one call. One that is refused as a whole is sent again request by request, since one of
 /// them is at fault and the others are not.
-async fn send(service: &impl Service, requests: &[&Request]) -> Vec<Outcome> {
-    match service.send(requests).await {
+async fn send(service: &Batched<impl Api>, requests: &[&Request]) -> Vec<Outcome> {
+    match call(service, requests).await {
         Ok(results) => results
             .into_iter()
             .map(|result| result.map_or(Outcome::Delivered, |failure| failure.outcome()))
@@ -202,7 +272,7 @@ async fn send(service: &impl Service, requests: &[&Request]) -> Vec<Outcome> {
         Err(failure) if requests.len() > 1 && failure.cause != Cause::Service => {
             let mut outcomes = Vec::with_capacity(requests.len());
             for request in requests {
-                let outcome = match service.send(std::slice::from_ref(request)).await {
+                let outcome = match call(service, std::slice::from_ref(request)).await {
                     Ok(results) => match results.into_iter().next().flatten() {
                         None => Outcome::Delivered,
                         Some(failure) => failure.outcome(),
@@ -231,7 +301,6 @@ mod tests {
     /// A service that keeps what it accepts, and fails as it is told by a request's number.
     #[derive(Default)]
     struct Fake {
-        is_fifo: bool,
         /// Entries that fail, and calls that are refused for what one of their entries holds.
         failing: HashMap<u64, Cause>,
         at_fault: HashSet<u64>,
@@ -239,9 +308,14 @@ mod tests {
         accepted: Mutex<Vec<u64>>,
     }
 
-    impl Service for Fake {
-        async fn send(&self, requests: &[&Request]) -> Result<Vec<Option<Failure>>, Failure> {
-            let numbers: Vec<_> = requests.iter().map(|request| request.first).collect();
+    impl Api for Fake {
+        type Entry = u64;
+
+        fn entry(_: usize, request: &Request, _: bool) -> Result<u64, Failure> {
+            Ok(request.first)
+        }
+
+        async fn send(&self, _: &str, numbers: Vec<u64>) -> Result<Vec<Option<Failure>>, Failure> {
             self.calls.lock().expect("no panic").push(numbers.clone());
             let failure = |cause| Failure { cause, text: String::new() };
             if numbers.iter().any(|number| self.at_fault.contains(number)) {
@@ -256,14 +330,11 @@ mod tests {
             };
             Ok(numbers.iter().map(result).collect())
         }
+    }
 
-        fn is_fifo(&self) -> bool {
-            self.is_fifo
-        }
-
-        fn bytes_max(&self) -> usize {
-            BYTES_MAX
-        }
+    fn service(client: Fake, is_fifo: bool) -> Batched<Fake> {
+        let place = if is_fifo { "a.fifo" } else { "a" };
+        Batched::new(client, place.to_owned(), BYTES_MAX, Duration::from_mins(1))
     }
 
     fn request(number: u64, group: &str, body: usize) -> Request {
@@ -283,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_no_message_may_be_is_refused_and_never_sent() {
-        let fake = Fake::default();
+        let fake = service(Fake::default(), false);
         let with = |body: &[u8]| Request { body: body.to_vec().into(), ..request(1, "a", 0) };
         let unfit = [
             with(b""),
@@ -298,7 +369,7 @@ mod tests {
         for outcome in deliver(&fake, &unfit).await {
             assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}");
         }
-        assert!(fake.calls.lock().expect("no panic").is_empty());
+        assert!(fake.client.calls.lock().expect("no panic").is_empty());
         let text =
             Request { body: "{\"city\":\"K\u{f6}ln \u{10ffff}\"}".into(), ..request(1, "a", 0) };
         assert_eq!(deliver(&fake, &[text]).await, [Outcome::Delivered]);
@@ -332,9 +403,11 @@ mod tests {
             let requests: Vec<_> = (0..).zip(&shape)
                 .map(|(number, (group, body))| request(number, &group.to_string(), *body))
                 .collect();
-            let fake = Fake { is_fifo, failing, at_fault, ..Fake::default() };
-            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            let outcomes = runtime.block_on(deliver(&fake, &requests));
+            let fake = Fake { failing, at_fault, ..Fake::default() };
+            let service = service(fake, is_fifo);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+            let outcomes = runtime.block_on(deliver(&service, &requests));
+            let fake = service.client;
             let accepted = fake.accepted.into_inner().expect("no panic");
             prop_assert_eq!(outcomes.len(), requests.len());
             for call in fake.calls.into_inner().expect("no panic") {

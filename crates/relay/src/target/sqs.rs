@@ -1,108 +1,48 @@
 //! An SQS queue: a request is a message.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
+use super::Request;
 use super::aws::Failure;
-use super::batch::{self, Service, attributes, group, text};
-use super::receiver::Receive;
-use super::{Outcome, Request};
+use super::batch::{self, Api, Batched, attributes, group, text};
 
 /// `MaximumMessageSize` of a queue that does not tell, bytes.
 pub const MESSAGE_BYTES_DEFAULT: usize = 1_048_576;
 
-/// A queue that requests are sent to. Its messages have the attributes `kind`, `lane` and `id`, those of an
-/// outbox the attributes that they came with; on a
-/// FIFO queue the group is the request's, and the deduplication id is the request's id.
-#[derive(Debug, Clone)]
-pub struct Sqs {
-    client: Client,
-    url: String,
-    message_bytes_max: usize,
-    timeout: Duration,
-}
+/// A queue, by its URL, that requests are sent to.
+pub type Sqs = Batched<Client>;
 
-impl Sqs {
-    /// The queue at `url`. The client's own retries should be off: attempts are counted elsewhere.
-    /// `message_bytes_max` is the queue's `MaximumMessageSize`; `timeout` is the deadline of a call.
-    pub fn new(client: Client, url: String, message_bytes_max: usize, timeout: Duration) -> Self {
-        Self { client, url, message_bytes_max, timeout }
-    }
+impl Api for Client {
+    type Entry = SendMessageBatchRequestEntry;
 
-    /// Makes one attempt at each.
-    pub async fn deliver_batch(&self, requests: &[Request]) -> Vec<Outcome> {
-        batch::deliver(self, requests).await
-    }
-
-    fn entry(
-        &self,
-        index: usize,
-        request: &Request,
-    ) -> Result<SendMessageBatchRequestEntry, Failure> {
-        let mut named = HashMap::new();
-        for (name, data_type, value) in attributes(request) {
-            let value = MessageAttributeValue::builder()
-                .data_type(data_type)
-                .string_value(value)
-                .build()
-                .map_err(|error| Failure::of_contents(&error))?;
-            named.insert(name.to_owned(), value);
-        }
+    fn entry(index: usize, request: &Request, is_fifo: bool) -> Result<Self::Entry, Failure> {
+        let attribute = |data_type: &str, value: &str| {
+            MessageAttributeValue::builder().data_type(data_type).string_value(value).build()
+        };
         SendMessageBatchRequestEntry::builder()
             .id(index.to_string())
             .message_body(text(request))
-            .set_message_attributes(Some(named))
-            .set_message_group_id(self.is_fifo().then(|| group(request)))
-            .set_message_deduplication_id(self.is_fifo().then(|| request.id.clone()))
+            .set_message_attributes(Some(attributes(request, attribute)?))
+            .set_message_group_id(is_fifo.then(|| group(request)))
+            .set_message_deduplication_id(is_fifo.then(|| request.id.clone()))
             .build()
             .map_err(|error| Failure::of_contents(&error))
     }
-}
 
-impl Receive for Sqs {
-    fn batch_max(&self) -> usize {
-        batch::ENTRIES_MAX
-    }
-
-    async fn deliver(&self, requests: &[Request]) -> Vec<Outcome> {
-        self.deliver_batch(requests).await
-    }
-
-    fn place(&self) -> String {
-        self.url.clone()
-    }
-}
-
-impl Service for Sqs {
-    async fn send(&self, requests: &[&Request]) -> Result<Vec<Option<Failure>>, Failure> {
-        let entries =
-            requests.iter().enumerate().map(|(index, request)| self.entry(index, request));
-        let call = self
-            .client
-            .send_message_batch()
-            .queue_url(&self.url)
-            .set_entries(Some(entries.collect::<Result<_, _>>()?))
-            .send();
-        let answer = match tokio::time::timeout(self.timeout, call).await {
-            Ok(answer) => answer.map_err(|error| Failure::of_call(&error))?,
-            Err(_) => return Err(Failure::of_time(self.timeout)),
-        };
+    async fn send(
+        &self,
+        to: &str,
+        entries: Vec<Self::Entry>,
+    ) -> Result<Vec<Option<Failure>>, Failure> {
+        let count = entries.len();
+        let call = self.send_message_batch().queue_url(to).set_entries(Some(entries));
+        let answer = call.send().await.map_err(|error| Failure::of_call(&error))?;
         let accepted = answer.successful().iter().map(|entry| (entry.id(), None));
         let failed = answer.failed().iter().map(|entry| {
             let failure = Failure::of_entry(entry.code(), entry.message(), entry.sender_fault());
             (entry.id(), Some(failure))
         });
-        Ok(batch::results(requests.len(), accepted.chain(failed)))
-    }
-
-    fn is_fifo(&self) -> bool {
-        self.url.strip_suffix(".fifo").is_some()
-    }
-
-    fn bytes_max(&self) -> usize {
-        self.message_bytes_max
+        Ok(batch::results(count, accepted.chain(failed)))
     }
 }

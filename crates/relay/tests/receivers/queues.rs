@@ -6,6 +6,7 @@ use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::{Message, QueueAttributeName};
 use binpulse_demo::{Installed, Standin};
+use binpulse_relay::target::receiver::Receive;
 use binpulse_relay::target::sns::{self, Sns};
 use binpulse_relay::target::sqs::{self, Sqs};
 use binpulse_relay::target::{Outcome, Request};
@@ -142,14 +143,14 @@ async fn a_queue_and_a_topic_get_each_request_with_its_attributes() {
     let requests = requests(35, 3);
     let url = world.queue("plain").await;
     let queue = Sqs::new(world.sqs.clone(), url.clone(), sqs::MESSAGE_BYTES_DEFAULT, LONG);
-    all_delivered(&queue.deliver_batch(&requests).await, 35);
+    all_delivered(&queue.deliver(&requests).await, 35);
     let messages = world.drain(&url).await;
     assert_eq!(messages.len(), 35);
     assert_eq!(bodies(&messages), expected(&requests));
 
     let (arn, url) = world.topic("plain-topic").await;
     let topic = Sns::new(world.sns.clone(), arn, sns::MESSAGE_BYTES_DEFAULT, LONG);
-    all_delivered(&topic.deliver_batch(&requests).await, 35);
+    all_delivered(&topic.deliver(&requests).await, 35);
     let messages = world.drain(&url).await;
     assert_eq!(messages.len(), 35);
     assert_eq!(bodies(&messages), expected(&requests));
@@ -165,8 +166,8 @@ async fn fifo_keeps_the_order_of_a_group_and_knows_an_id_again() {
     let queue = Sqs::new(world.sqs.clone(), url.clone(), sqs::MESSAGE_BYTES_DEFAULT, LONG);
     let topic = Sns::new(world.sns.clone(), arn, sns::MESSAGE_BYTES_DEFAULT, LONG);
     for _ in 0..2 {
-        all_delivered(&queue.deliver_batch(&requests).await, 30);
-        all_delivered(&topic.deliver_batch(&requests).await, 30);
+        all_delivered(&queue.deliver(&requests).await, 30);
+        all_delivered(&topic.deliver(&requests).await, 30);
     }
     for url in [url, topic_queue] {
         let messages = world.drain(&url).await;
@@ -197,8 +198,8 @@ async fn a_queue_or_topic_that_is_not_there_is_an_outage() {
     let queue = Sqs::new(world.sqs.clone(), url, sqs::MESSAGE_BYTES_DEFAULT, LONG);
     let arn = Standin::topic_arn("gone");
     let topic = Sns::new(world.sns.clone(), arn, sns::MESSAGE_BYTES_DEFAULT, LONG);
-    let mut outcomes = queue.deliver_batch(&requests(2, 1)).await;
-    outcomes.extend(topic.deliver_batch(&requests(2, 1)).await);
+    let mut outcomes = queue.deliver(&requests(2, 1)).await;
+    outcomes.extend(topic.deliver(&requests(2, 1)).await);
     for outcome in outcomes {
         let (answer, is_outage) = failure(outcome);
         assert!(is_outage && answer.contains("HTTP 4"), "{answer}");
@@ -250,7 +251,7 @@ async fn each_entry_of_a_call_has_its_own_outcome() {
         (200, json!({"Successful": [accepted(&entries[0])], "Failed": failed}))
     })
     .await;
-    let outcomes = queue_at(&url, "plain").deliver_batch(&requests(6, 1)).await;
+    let outcomes = queue_at(&url, "plain").deliver(&requests(6, 1)).await;
     assert_eq!(receiver.arrived().len(), 1);
     let said = |code: &str, is_outage| Outcome::Failed {
         answer: format!("{code}: why"),
@@ -278,7 +279,7 @@ async fn each_entry_of_a_call_to_a_topic_has_its_own_outcome() {
     let receiver = Receiver::start(move |_| answer(200, text)).await;
     let client = sns_client(&format!("http://127.0.0.1:{}", receiver.port));
     let topic = Sns::new(client, Standin::topic_arn("a"), sns::MESSAGE_BYTES_DEFAULT, LONG);
-    let outcomes = topic.deliver_batch(&requests(2, 1)).await;
+    let outcomes = topic.deliver(&requests(2, 1)).await;
     assert_eq!(failure(outcomes[0].clone()), ("KMSThrottling: why".to_owned(), true));
     assert_eq!(outcomes[1], Outcome::Delivered);
 }
@@ -294,7 +295,7 @@ async fn throttling_and_silence_are_outages() {
     ];
     for (status, body) in cases {
         let (receiver, url) = scripted(move |_| (status, body.clone())).await;
-        let outcomes = queue_at(&url, "plain").deliver_batch(&requests(3, 1)).await;
+        let outcomes = queue_at(&url, "plain").deliver(&requests(3, 1)).await;
         assert_eq!(receiver.arrived().len(), 1, "one attempt");
         for outcome in outcomes {
             let (answer, is_outage) = failure(outcome);
@@ -305,7 +306,7 @@ async fn throttling_and_silence_are_outages() {
     let (_listener, port) = crate::receiver::listen().await;
     let url = format!("http://127.0.0.1:{port}");
     let queue = Sqs::new(sqs_client(&url), format!("{url}/0/a"), 1_000, SHORT);
-    for outcome in queue.deliver_batch(&requests(2, 1)).await {
+    for outcome in queue.deliver(&requests(2, 1)).await {
         assert_eq!(failure(outcome), (format!("no answer within {SHORT:?}"), true));
     }
 }
@@ -327,7 +328,7 @@ async fn what_is_too_large_is_refused_and_takes_nothing_with_it() {
     let mut requests = requests(5, 1);
     requests[1].body = vec![b'x'; sqs::MESSAGE_BYTES_DEFAULT].into();
     requests[3].body = vec![b'x'; 2_000].into();
-    let outcomes = queue_at(&url, "plain").deliver_batch(&requests).await;
+    let outcomes = queue_at(&url, "plain").deliver(&requests).await;
     for (index, outcome) in outcomes.iter().enumerate() {
         match index {
             1 | 3 => assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}"),
@@ -350,7 +351,7 @@ async fn on_a_fifo_queue_nothing_overtakes_what_failed() {
     })
     .await;
     let requests = requests(8, 2);
-    let outcomes = queue_at(&url, "ordered.fifo").deliver_batch(&requests).await;
+    let outcomes = queue_at(&url, "ordered.fifo").deliver(&requests).await;
     let delivered: Vec<_> = (0..8).filter(|index| outcomes[*index] == Outcome::Delivered).collect();
     assert_eq!(delivered, [0, 1, 3, 5, 7], "2 failed, and 4 and 6 are of its group");
     let (answer, is_outage) = failure(outcomes[4].clone());

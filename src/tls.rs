@@ -7,21 +7,34 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// Checks what its mode asks, and always that the server holds the certificate's key.
+/// Why a certificate is refused that is not the one that was asked for.
+pub const NOT_THE_ONE: Error =
+    Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+
+/// Which certificates will do, whatever host they name.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub enum Trust {
+    /// Any.
+    Any,
+    /// Those whose chain leads to one of these.
+    Roots(Arc<RootCertStore>),
+    /// Exactly this one.
+    Only(CertificateDer<'static>),
+}
+
+/// Checks what it is told to trust, and always that the server holds the certificate's key.
+#[derive(Debug)]
+pub struct Verifier {
     provider: Arc<CryptoProvider>,
-    /// `None`: any certificate will do (`required`). Else the chain must lead to one of these, but
-    /// the host name does not matter (`verify-ca`): the certificates that a MySQL server makes for
-    /// itself carry no host name at all.
-    roots: Option<Arc<RootCertStore>>,
+    trust: Trust,
 }
 
 impl Verifier {
-    pub(super) fn new(provider: Arc<CryptoProvider>, roots: Option<Arc<RootCertStore>>) -> Self {
-        Self { provider, roots }
+    /// One that trusts these.
+    pub fn new(provider: Arc<CryptoProvider>, trust: Trust) -> Self {
+        Self { provider, trust }
     }
 }
 
@@ -34,14 +47,17 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(roots) = &self.roots {
-            verify_server_cert_signed_by_trust_anchor(
+        match &self.trust {
+            Trust::Any => {}
+            Trust::Roots(roots) => verify_server_cert_signed_by_trust_anchor(
                 &ParsedCertificate::try_from(end_entity)?,
                 roots,
                 intermediates,
                 now,
                 self.provider.signature_verification_algorithms.all,
-            )?;
+            )?,
+            Trust::Only(own) if own == end_entity => {}
+            Trust::Only(_) => return Err(NOT_THE_ONE),
         }
         Ok(ServerCertVerified::assertion())
     }

@@ -96,7 +96,7 @@ impl Standing {
 
 /// The same in the hands of who shows it, and of who yields.
 #[derive(Clone)]
-pub(in crate::app) struct LeaseHandle {
+pub(super) struct LeaseHandle {
     standing: Standing,
     yields: CancellationToken,
     permit: Permit,
@@ -108,12 +108,12 @@ impl LeaseHandle {
     }
 
     /// The permission to publish that follows from the lease.
-    pub(in crate::app) fn permit(&self) -> Permit {
+    pub(super) fn permit(&self) -> Permit {
         self.permit.clone()
     }
 
     /// Gives the stream to a standby. What will be done, or why nothing will be, in words.
-    pub(in crate::app) fn yields(&self) -> Result<String, String> {
+    pub(super) fn yields(&self) -> Result<String, String> {
         if !self.standing.stands_by {
             return Err("ha.enabled is not set: there is no standby to yield to".to_owned());
         }
@@ -128,7 +128,7 @@ impl LeaseHandle {
     }
 
     /// As `/status` shows it.
-    pub(in crate::app) fn shown(&self, now: Instant) -> status::Lease {
+    pub(super) fn shown(&self, now: Instant) -> status::Lease {
         self.standing.with(|known| {
             let holder = known.row.as_ref().filter(|row| !row.is_given_up());
             let text = |of: fn(&Row) -> &String| holder.map(of).cloned().unwrap_or_default();
@@ -149,7 +149,7 @@ impl LeaseHandle {
     }
 
     /// The metrics about it.
-    pub(in crate::app) fn families(&self) -> [ScrapedFamily; 3] {
+    pub(super) fn families(&self) -> [ScrapedFamily; 3] {
         let (roles, ages, takeovers) = (self.clone(), self.clone(), self.clone());
         let read_roles = move || {
             let shown = roles.shown(platform::now());

@@ -169,7 +169,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     };
     let mut files = matches.get_many::<String>("file").into_iter().flatten();
     let outcome = files.try_for_each(|file| decoding.file(file));
-    progress::erase();
+    style::erase_progress();
     // What was decoded before an error is printed before it.
     let flushed = decoding.printer.flush();
     let passed = decoding.printer.passed_statements();

@@ -151,7 +151,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     request.watch = watch();
     run::to_the_end(async |stop| match Box::pin(replay(plan, request, &stop)).await {
         Ok(report) => {
-            progress::erase();
+            style::erase_progress();
             let text = if is_for_people { words(&report, dry_run) } else { json(&report, dry_run) };
             print!("{text}");
             end(&report)

@@ -143,7 +143,7 @@ fn compare_both(matches: &ArgMatches) -> Exit {
         Ok(compared) => {
             let printed =
                 if io::stdout().is_terminal() { table(&compared) } else { lines(&compared) };
-            verdict::print(&printed);
+            style::print(&printed);
             match compared.outcome() {
                 Outcome::Equal => Exit::Done,
                 Outcome::Differs => Exit::Failed,

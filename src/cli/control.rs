@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::service::{Service, show};
 use super::snapshot::ascii;
 use super::style::{fitted, is_dumb, say};
-use super::verdict::{over, print};
+use super::style::{over, print};
 use super::{Exit, flags};
 use crate::config::{Kind, Value};
 use crate::control;

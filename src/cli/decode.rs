@@ -9,8 +9,8 @@ use std::rc::Rc;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::lines::{self, Printer};
-use super::progress::{self, Progress, Unit};
-use super::style::say;
+use super::progress::{Progress, Unit};
+use super::style::{erase_progress, say};
 use super::{Exit, flags};
 use crate::binlog::BYTES_MAX;
 use crate::change::{NameCase, Position};
@@ -169,7 +169,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     };
     let mut files = matches.get_many::<String>("file").into_iter().flatten();
     let outcome = files.try_for_each(|file| decoding.file(file));
-    progress::erase();
+    erase_progress();
     // What was decoded before an error is printed before it.
     let flushed = decoding.printer.flush();
     let passed = decoding.printer.passed_statements();

@@ -6,8 +6,9 @@ use clap::{ArgMatches, Command};
 use serde_json::Value;
 
 use super::service::show;
+use super::service::{ask, question};
+use super::style::print;
 use super::style::say;
-use super::verdict::{ask, print, question};
 use super::{Exit, flags, terminal};
 use crate::telemetry::http::YIELD_PATH;
 use crate::telemetry::words::Role;

@@ -183,7 +183,7 @@ fn logs(values: &Values) -> Result<(), Exit> {
     };
     let level =
         values.text_opt("log.level").filter(|_| values.origin("log.level") != Origin::Default);
-    logs::before_each_line(progress::erase);
+    logs::before_each_line(style::erase_progress);
     logs::init(level, format).map_err(|error| {
         say!("binpulse: {error}");
         Exit::Usage

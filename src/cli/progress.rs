@@ -3,12 +3,11 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use super::snapshot::picture::{bar, grouped};
-use super::style::{columns, cut, is_dumb};
+use super::style::{columns, cut, erase_progress, is_dumb, show_progress};
 use crate::telemetry::duration;
 
 /// Why writing to a string can't fail.
@@ -20,21 +19,6 @@ const AFTER: Duration = Duration::from_secs(2);
 const EVERY: Duration = Duration::from_millis(200);
 /// The rate is that of so many lines: 15 s.
 const SAMPLES: usize = 75;
-
-/// Whether a line of progress stands where the next output would go.
-static IS_SHOWN: AtomicBool = AtomicBool::new(false);
-
-/// Takes the line away, so that something else can stand there. It comes again.
-pub(super) fn erase() {
-    if IS_SHOWN.swap(false, Ordering::Relaxed) {
-        write("\r\u{1b}[K");
-    }
-}
-
-/// Nothing can be done about a closed terminal.
-fn write(text: &str) {
-    drop(io::stderr().lock().write_all(text.as_bytes()));
-}
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +80,7 @@ impl Progress {
         let width = terminal_size::terminal_size_of(io::stderr());
         let width = width.map_or(80, |(width, _)| usize::from(width.0));
         let line = line(what, self.unit, (done, all), self.rate(), more, width.saturating_sub(1));
-        IS_SHOWN.store(true, Ordering::Relaxed);
-        write(&["\r", &line, "\u{1b}[K"].concat());
+        show_progress(&line);
     }
 
     /// Done each second, of late.
@@ -112,7 +95,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        erase();
+        erase_progress();
     }
 }
 

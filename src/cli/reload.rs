@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::service::{Service, show};
+use super::service::{ask, question};
 use super::style::say;
-use super::verdict::{ask, question};
 use super::{Exit, flags, terminal};
 use crate::telemetry::http::{RELOAD_APPLY, RELOAD_CHECK, RELOAD_HEADER, RELOAD_PATH};
 use crate::telemetry::status::ReloadState;

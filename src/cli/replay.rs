@@ -8,9 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
-use super::progress::{self, Progress, Unit};
+use super::progress::{Progress, Unit};
 use super::snapshot::picture::grouped;
-use super::style::{columns, fitted, plain, say};
+use super::style::{columns, erase_progress, fitted, plain, say};
 use super::{Exit, flags, logs, run};
 use crate::app::{ReplayError, ReplayProgress, ReplayReport, ReplayWatch, ReplayWish, replay};
 use crate::checkpoint::Recovery;
@@ -151,7 +151,7 @@ pub(super) fn run(matches: &ArgMatches) -> Exit {
     request.watch = watch();
     run::to_the_end(async |stop| match Box::pin(replay(plan, request, &stop)).await {
         Ok(report) => {
-            progress::erase();
+            erase_progress();
             let text = if is_for_people { words(&report, dry_run) } else { json(&report, dry_run) };
             print!("{text}");
             end(&report)

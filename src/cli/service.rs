@@ -4,14 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use clap::ArgMatches;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::style::{fitted, say};
-use super::verdict::print;
-use super::{Exit, runtime};
+use super::style::{fitted, print, say};
+use super::{Exit, flags, runtime};
 use crate::config::Values;
 use crate::local_http::{self, Answer, exchange_over};
 use crate::telemetry::http::chain;
@@ -154,4 +155,41 @@ fn connector(own: Option<CertificateDer<'static>>) -> Result<TlsConnector, rustl
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Whom to ask.
+pub(super) fn question(matches: &ArgMatches) -> Result<Service, Exit> {
+    let values = flags::load(matches).ok_or(Exit::Usage)?;
+    Service::of(&values).map_err(|error| {
+        complain(error);
+        Exit::Usage
+    })
+}
+
+/// Its status.
+pub(super) fn ask(service: &Service) -> Result<Value, String> {
+    ask_for(service, "/status")
+}
+
+/// With what the service remembers of the last time, as `recent`: rates, and how late it is.
+pub(super) fn ask_all(service: &Service) -> Result<Value, String> {
+    let mut status = ask(service)?;
+    // An older service has none.
+    status["recent"] = ask_for(service, "/history").unwrap_or_default();
+    Ok(status)
+}
+
+/// What it answers at this path.
+pub(super) fn ask_for(service: &Service, path: &str) -> Result<Value, String> {
+    let answer = service
+        .ask(path)
+        .map_err(|error| format!("{error}; is the service running, and http.listen the same?"))?;
+    serde_json::from_str(&answer.body)
+        .map_err(|error| format!("{}{path} is no JSON: {error}", service.address()))
+}
+
+/// Says why there is no answer.
+pub(super) fn complain(error: impl std::fmt::Display) -> Exit {
+    say!("binpulse: {error}");
+    Exit::Unknown
 }

@@ -8,8 +8,8 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 
 use super::service::Service;
-use super::style::say;
-use super::{Exit, flags, logs, run, runtime, verdict};
+use super::style::{print, say};
+use super::{Exit, flags, logs, run, runtime};
 use crate::app::{self, ReplayError, ShadowError, begin_shadow};
 use crate::checkpoint::Recovery;
 use crate::shadow::{Comparison, LaneResult, Outcome, PATH, ShadowDocument, compare};
@@ -143,7 +143,7 @@ fn compare_both(matches: &ArgMatches) -> Exit {
         Ok(compared) => {
             let printed =
                 if io::stdout().is_terminal() { table(&compared) } else { lines(&compared) };
-            verdict::print(&printed);
+            print(&printed);
             match compared.outcome() {
                 Outcome::Equal => Exit::Done,
                 Outcome::Differs => Exit::Failed,

@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use unicode_width::UnicodeWidthChar;
+
+use super::Exit;
 
 const FITS: &str = "a string has room";
 
@@ -66,9 +69,44 @@ pub(super) fn fitted(text: &str) -> String {
     size().map_or_else(|| text.to_owned(), |(width, _)| wrapped(text, width))
 }
 
+/// Whether a line of progress stands where the next output would go.
+static PROGRESS_IS_SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Shows a line in place of the one before.
+pub(super) fn show_progress(line: &str) {
+    PROGRESS_IS_SHOWN.store(true, Ordering::Relaxed);
+    write_error(&["\r", line, "\u{1b}[K"].concat());
+}
+
+/// Takes the line away, so that something else can stand there. It comes again.
+pub(super) fn erase_progress() {
+    if PROGRESS_IS_SHOWN.swap(false, Ordering::Relaxed) {
+        write_error("\r\u{1b}[K");
+    }
+}
+
+/// Nothing can be done about a closed terminal.
+fn write_error(text: &str) {
+    drop(io::stderr().lock().write_all(text.as_bytes()));
+}
+
+/// Prints on standard output.
+pub(super) fn print(text: &str) -> Exit {
+    let mut output = io::stdout();
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    if written.is_ok() { Exit::Done } else { Exit::Unavailable }
+}
+
+/// Written over the last picture, line by line, so that nothing flickers.
+pub(super) fn over(text: &str) -> String {
+    let (width, height) = size().unwrap_or((usize::MAX, usize::MAX));
+    let text = clipped(&wrapped(text, width), height);
+    format!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
+}
+
 /// A line on standard error: an error, a note. Broken between words on a terminal.
 pub(super) fn tell(text: &str) {
-    super::progress::erase();
+    erase_progress();
     let mut error = io::stderr().lock();
     let width = terminal_size::terminal_size_of(&error).map(|(width, _)| usize::from(width.0));
     let text = match width.filter(|_| error.is_terminal()) {

@@ -1,13 +1,12 @@
 //! `verdict` and `status`: what the running service says of itself, in a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::Value;
 
-use super::service::Service;
-use super::style::{fitted, say};
-use super::{Exit, flags, style, terminal, watch};
+use super::service::{Service, ask, ask_all, ask_for, complain, question};
+use super::style::{fitted, print};
+use super::{Exit, flags, terminal, watch};
 use crate::platform::wall_us;
 use crate::telemetry::words::Grade;
 
@@ -123,51 +122,4 @@ fn history(service: &Service) -> Exit {
         Ok(told) => print(&format!("{told}\n")),
         Err(error) => complain(error),
     }
-}
-
-/// Written over the last picture, line by line, so that nothing flickers.
-pub(super) fn over(text: &str) -> String {
-    let (width, height) = style::size().unwrap_or((usize::MAX, usize::MAX));
-    let text = style::clipped(&style::wrapped(text, width), height);
-    format!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
-}
-
-/// Whom to ask.
-pub(super) fn question(matches: &ArgMatches) -> Result<Service, Exit> {
-    let values = flags::load(matches).ok_or(Exit::Usage)?;
-    Service::of(&values).map_err(|error| {
-        complain(error);
-        Exit::Usage
-    })
-}
-
-pub(super) fn ask(service: &Service) -> Result<Value, String> {
-    ask_for(service, "/status")
-}
-
-/// With what the service remembers of the last time, as `recent`: rates, and how late it is.
-pub(super) fn ask_all(service: &Service) -> Result<Value, String> {
-    let mut status = ask(service)?;
-    // An older service has none.
-    status["recent"] = ask_for(service, "/history").unwrap_or_default();
-    Ok(status)
-}
-
-fn ask_for(service: &Service, path: &str) -> Result<Value, String> {
-    let answer = service
-        .ask(path)
-        .map_err(|error| format!("{error}; is the service running, and http.listen the same?"))?;
-    serde_json::from_str(&answer.body)
-        .map_err(|error| format!("{}{path} is no JSON: {error}", service.address()))
-}
-
-pub(super) fn complain(error: impl std::fmt::Display) -> Exit {
-    say!("binpulse: {error}");
-    Exit::Unknown
-}
-
-pub(super) fn print(text: &str) -> Exit {
-    let mut output = io::stdout();
-    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-    if written.is_ok() { Exit::Done } else { Exit::Unavailable }
 }

@@ -11,8 +11,8 @@ use binpulse_core::encode::opened::OpenedRows;
 use bytes::Bytes;
 use prometheus::IntCounter;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
+use crate::hash::hash;
 use crate::lane::LaneKey;
 use crate::lanes::requests::{Place, Run, text_of};
 use crate::state::Parked;
@@ -296,21 +296,6 @@ pub(crate) fn id(lane: &LaneKey, first: Place, last: u64) -> String {
 /// The id under which a message that can't be opened is parked.
 pub(crate) fn message_id(body: &str) -> String {
     hash(body)
-}
-
-pub(crate) fn hash(text: &str) -> String {
-    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let digest = Sha256::digest(text.as_bytes());
-    let mut id = String::from("bp_");
-    // 160 bits are 32 digits of five bits.
-    for chunk in digest.chunks_exact(5).take(4) {
-        let bits = chunk.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-        for digit in (0..8).rev() {
-            let digit = usize::try_from(bits >> (digit * 5) & 31).unwrap_or_default();
-            id.extend(DIGITS.get(digit).map(|digit| char::from(*digit)));
-        }
-    }
-    id
 }
 
 fn number(place: Place) -> u64 {

@@ -17,6 +17,7 @@
 
 mod body;
 mod clock;
+mod hash;
 pub mod lane;
 mod lanes;
 pub mod metrics;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::body::hash;
 use crate::clock::wall_clock_us;
+use crate::hash::hash;
 use crate::lane::LaneKey;
 use crate::lanes::requests::text_of;
 use crate::state::{Parked, Reason};

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::service::Service;
-use super::verdict::{over, print, question};
+use super::service::{Service, ask, question};
+use super::style::{over, print};
 use super::{Exit, flags};
 use crate::cli::style::{fitted, is_dumb, say};
 use crate::snapshot;
@@ -359,7 +359,7 @@ fn exit(status: &SnapshotStatus) -> Exit {
 
 /// The newest snapshot.
 fn ask(service: &Service) -> Result<Option<SnapshotStatus>, String> {
-    let mut document = super::verdict::ask(service)?;
+    let mut document = ask(service)?;
     serde_json::from_value(document["snapshot"].take())
         .map_err(|error| format!("{}/status: snapshot: {error}", service.address()))
 }

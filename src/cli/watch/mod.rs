@@ -14,8 +14,9 @@ use crossterm::terminal::{
 use serde_json::Value;
 
 use super::service::Service;
+use super::service::{ask, ask_all, complain};
+use super::style::print;
 use super::style::{self, fitted};
-use super::verdict::{ask, ask_all, complain, print};
 use super::{Exit, runtime, terminal};
 use crate::platform::wall_us;
 use crate::shutdown::Signals;

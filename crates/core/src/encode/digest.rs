@@ -2,11 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-use super::encoded_batch::{Content, EncodedBatch, Purpose};
 use super::proto;
 use super::protobuf;
-use super::rows::Entry;
-use crate::change::{Cell, Image};
+use super::rows::{Entry, Rows};
+use crate::change::{Cell, Image, Table};
 
 /// One row of a lane in short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,40 +20,31 @@ pub struct RowDigest {
     pub committed_at_us: i64,
 }
 
-impl EncodedBatch {
-    /// A digest of each row that has a number in the lane: of changes and canaries.
-    pub fn row_digests(&self) -> impl Iterator<Item = RowDigest> {
-        let numbered = match self.content() {
-            Content::Rows { schema, rows, purpose, .. } => match purpose {
-                Purpose::Changes { .. } | Purpose::Canary(_) => Some((schema.table(), rows)),
-                // Numbered apart, and read at other places by another process.
-                Purpose::Snapshot(_) => None,
-            },
-            Content::ControlMessage { .. } => None,
-        };
-        let numbers = self.sequence_first()..;
-        numbered.into_iter().flat_map(move |(table, rows)| {
-            let transactions: Vec<_> = rows.transactions.iter().map(transaction_hash).collect();
-            rows.iter().zip(numbers.clone()).map(move |((mark, before, after), sequence)| {
-                let transaction = mark.transaction as usize;
-                let mut hash = Sha256::new();
-                hash.update(sequence.to_le_bytes());
-                hash.update(mark.row.to_le_bytes());
-                hash.update([mark.op as u8]);
-                hash.update(transactions.get(transaction).copied().unwrap_or_default());
-                hash.update(table.fingerprint.to_le_bytes());
-                for image in [before, after] {
-                    // No image and an empty one are told apart, and so is where the second begins.
-                    let length = image.map_or(u64::MAX, |image| image.len() as u64);
-                    hash.update(length.to_le_bytes());
-                    hash.update(image.unwrap_or_default());
-                }
-                let entry = rows.transactions.get(transaction);
-                let committed_at_us = entry.map_or(0, |entry| entry.committed_at_us);
-                RowDigest { sequence, digest: first_8(hash), committed_at_us }
-            })
-        })
-    }
+/// A digest of each row of a batch whose first number in the lane is `first`.
+pub(super) fn row_digests<'a>(
+    table: &'a Table,
+    rows: &'a Rows,
+    first: u64,
+) -> impl Iterator<Item = RowDigest> + use<'a> {
+    let transactions: Vec<_> = rows.transactions.iter().map(transaction_hash).collect();
+    rows.iter().zip(first..).map(move |((mark, before, after), sequence)| {
+        let transaction = mark.transaction as usize;
+        let mut hash = Sha256::new();
+        hash.update(sequence.to_le_bytes());
+        hash.update(mark.row.to_le_bytes());
+        hash.update([mark.op as u8]);
+        hash.update(transactions.get(transaction).copied().unwrap_or_default());
+        hash.update(table.fingerprint.to_le_bytes());
+        for image in [before, after] {
+            // No image and an empty one are told apart, and so is where the second begins.
+            let length = image.map_or(u64::MAX, |image| image.len() as u64);
+            hash.update(length.to_le_bytes());
+            hash.update(image.unwrap_or_default());
+        }
+        let entry = rows.transactions.get(transaction);
+        let committed_at_us = entry.map_or(0, |entry| entry.committed_at_us);
+        RowDigest { sequence, digest: first_8(hash), committed_at_us }
+    })
 }
 
 fn transaction_hash(entry: &Entry) -> [u8; 8] {

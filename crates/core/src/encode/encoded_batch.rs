@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::digest::RowsDigest;
+use super::digest::{RowDigest, RowsDigest, row_digests};
 use super::lane::Lane;
 use super::message::Kind;
 use super::options::{BeforeImage, Format};
@@ -164,6 +164,20 @@ impl Purpose {
 }
 
 impl EncodedBatch {
+    /// A digest of each row that has a number in the lane: of changes and canaries.
+    pub fn row_digests(&self) -> impl Iterator<Item = RowDigest> {
+        let numbered = match self.content() {
+            Content::Rows { schema, rows, purpose, .. } => match purpose {
+                Purpose::Changes { .. } | Purpose::Canary(_) => Some((schema.table(), rows)),
+                // Numbered apart, and read at other places by another process.
+                Purpose::Snapshot(_) => None,
+            },
+            Content::ControlMessage { .. } => None,
+        };
+        let first = self.sequence_first();
+        numbered.into_iter().flat_map(move |(table, rows)| row_digests(table, rows, first))
+    }
+
     pub(crate) fn new(lane: Lane, sequence_first: u64, content: Content) -> Self {
         Self { lane, sequence_first, content }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::service::{Service, ask, question};
+use super::service::{self, Service, question};
 use super::style::{over, print};
 use super::{Exit, flags};
 use crate::cli::style::{fitted, is_dumb, say};
@@ -359,7 +359,7 @@ fn exit(status: &SnapshotStatus) -> Exit {
 
 /// The newest snapshot.
 fn ask(service: &Service) -> Result<Option<SnapshotStatus>, String> {
-    let mut document = ask(service)?;
+    let mut document = service::ask(service)?;
     serde_json::from_value(document["snapshot"].take())
         .map_err(|error| format!("{}/status: snapshot: {error}", service.address()))
 }

@@ -136,7 +136,9 @@ impl Oracle {
         seen.has_filters = true;
         let unread = seen.pending.keys().filter(|words| is_filtered(words));
         let unread: Vec<_> = unread.cloned().collect();
-        unread.iter().for_each(|words| seen.is_lost(words));
+        for words in &unread {
+            seen.is_lost(words);
+        }
     }
 
     /// These filters are in force: what is written now comes behind the place from which they hold.
@@ -213,7 +215,9 @@ impl Oracle {
         let mut seen = self.seen();
         let lost = seen.pending.iter().filter(|(_, gtid)| is_lost(gtid));
         let lost: Vec<_> = lost.map(|(words, _)| words.clone()).collect();
-        lost.iter().for_each(|words| seen.is_lost(words));
+        for words in &lost {
+            seen.is_lost(words);
+        }
     }
 
     /// An operator begins a new epoch, at the oldest log of a server that has purged these.

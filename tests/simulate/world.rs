@@ -48,6 +48,7 @@ pub(crate) enum Kind {
 
 /// What the seed decides of the settings.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent choices")]
 pub(crate) struct Setting {
     pub(crate) kind: Kind,
     pub(crate) fifo: bool,

@@ -115,7 +115,13 @@ pub(crate) async fn replicate(
 fn set_up(me: &Server, of: &Server, oracle: &Oracle) {
     oracle.count("servers set up anew");
     oracle.tell(|| format!("{} is set up anew, as a copy of {}", me.name, of.name));
-    oracle.copied(me.id, of.id);
+    // What is not committed yet comes by replication.
+    let under_way: Vec<_> = {
+        let state = of.state();
+        let groups = state.log.files.iter().flat_map(|file| &file.groups);
+        groups.filter(|group| group.ordinal > state.committed).cloned().collect()
+    };
+    oracle.copied(me.id, of.id, &under_way);
     me.copy(of);
 }
 

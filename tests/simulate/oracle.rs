@@ -232,8 +232,8 @@ impl Oracle {
         seen.lost.extend(excluded.into_keys());
     }
 
-    /// A server is a copy of another now.
-    pub(crate) fn copied(&self, server: u32, of: u32) {
+    /// A server is a copy of another now, without what is under way there.
+    pub(crate) fn copied(&self, server: u32, of: u32, under_way: &[Arc<Group>]) {
         let mut seen = self.seen();
         seen.logged_places.retain(|(on, _), _| *on != server);
         let there = seen.logged_places.iter().filter(|((on, _), _)| *on == of);
@@ -243,7 +243,18 @@ impl Oracle {
         let beats: Vec<_> = beats.map(|((_, n), count)| ((server, *n), *count)).collect();
         seen.heartbeats.retain(|(on, _), _| *on != server);
         seen.heartbeats.extend(beats);
-        let groups = seen.user_groups.get(&of).copied().unwrap_or_default();
+        let mut groups = seen.user_groups.get(&of).copied().unwrap_or_default();
+        for group in under_way {
+            let users = group.changes.iter().filter(|change| change.table.schema == "shop");
+            let logged: Vec<_> = users.map(|change| (server, words_of(change))).collect();
+            // It may not be durable there yet.
+            let removed = logged.iter().filter(|row| seen.logged_places.remove(row).is_some());
+            groups -= u64::from(removed.count() > 0);
+            for change in group.changes.iter().filter(|it| it.table.name == "heartbeat") {
+                let number = change.after.as_ref().map(|after| after[1].int());
+                seen.heartbeats.retain(|key, _| Some(key.1) != number || key.0 != server);
+            }
+        }
         seen.user_groups.insert(server, groups);
     }
 

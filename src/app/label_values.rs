@@ -2,7 +2,6 @@
 //! from the settings.
 
 use super::plan::Plan;
-use super::stream::{MOVED, STREAM_ENDED};
 use super::supervise::Task;
 use crate::decode::kind;
 use crate::freshness::canary::echo::Echo;
@@ -11,6 +10,11 @@ use crate::sink::FailureClass;
 use crate::source;
 use crate::telemetry::metrics::LabelValues;
 use crate::telemetry::snapshot::ChunkDiscard;
+
+/// Why a connection ended that was well: another host is the primary.
+pub(super) const MOVED: &str = "moved";
+/// The same: of a stream that ended for no reason of the source's.
+pub(super) const STREAM_ENDED: &str = "stream_ended";
 
 /// Label values, all known before the first scrape.
 pub(super) fn label_values(plan: &Plan) -> LabelValues {

@@ -54,6 +54,10 @@ pub(super) async fn open(
     let (sink, topics) = topic(plan, monitoring, &shared).await?;
     let quarantine = put_aside(plan).await?;
     let (mut store, saved) = stored(plan, monitoring, lease).await?;
+    if let Some(saved) = &saved {
+        // For who begins a new one: the start may halt.
+        monitoring.state.update(|inner| inner.epoch = saved.epoch);
+    }
     let canary = match &saved {
         Some(saved) => echo::newest(plan, &shared, saved.epoch).await,
         None => None,

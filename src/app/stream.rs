@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Outcome;
 use super::findings::Findings;
 use super::halt::{ConsecutiveFailures, Decision, decide};
+use super::label_values::{MOVED, STREAM_ENDED};
 use super::lease::Hold;
 use super::patience::{PAUSE_FIRST, PAUSE_MAX, random};
 use super::source::Opened;
@@ -34,11 +35,6 @@ enum Turn {
     /// The next one is to be made to this host.
     LeadsTo(usize),
 }
-
-/// Why a connection ended that was well: another host is the primary.
-pub(super) const MOVED: &str = "moved";
-/// The same: of a stream that ended for no reason of the source's.
-pub(super) const STREAM_ENDED: &str = "stream_ended";
 
 /// The stream, across all its connections.
 pub(super) struct Stream {

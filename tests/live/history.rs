@@ -129,6 +129,8 @@ async fn a_source_put_back_while_it_is_streamed_halts_the_stream(bed: Bed) -> Ou
     let halted = |status: &Value| status["halted"]["reason"] == "diverged";
     let status = rig.streamer.until("the halt", SOON, halted).await?;
     assert_eq!(status["state"], "halted");
+    let epoch = status["checkpoint"]["epoch"].clone();
+    assert_ne!(epoch, 0, "{status}");
     let told = |status: &Value| verdict(status) == ("position_lost", Some("diverged"));
     rig.streamer.until("the verdict", SOON, told).await?;
     let text = rig.consumer.received().total();
@@ -140,6 +142,7 @@ async fn a_source_put_back_while_it_is_streamed_halts_the_stream(bed: Bed) -> Ou
     rig.streamer.until("the halt at start", SOON, halted).await?;
     let status = rig.streamer.until("the verdict", SOON, told).await?;
     assert_eq!(status["conclusion"]["label"], "halted at stream", "{status}");
+    assert_eq!(status["checkpoint"]["epoch"], epoch, "who begins a new one needs it");
     assert_eq!(status["conclusion"]["runbook"], "/runbooks/BinpulsePositionLost", "{status}");
     let (code, page) = rig.streamer.ask("/").await?;
     assert!(code == 200 && page.contains("<!doctype html>"), "{code}");

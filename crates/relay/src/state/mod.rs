@@ -3,8 +3,8 @@
 //! One record for each lane, and the parked rows. A store changes a record only for the holder of
 //! the lane's lease, told by its fence: a process that was paused and wakes up changes nothing.
 //!
-//! [`Store`] is a file of one process ([`file`](mod@file)), tables in MySQL or MariaDB ([`mysql`]), or keys in
-//! Redis ([`redis`]). All three follow the rules of leases that [`lease`] states, each by the clock
+//! [`Store`] is a file of one process (`file`), tables in MySQL or MariaDB (`mysql`), or keys in
+//! Redis (`redis`). All three follow the rules of leases that `lease` states, each by the clock
 //! of the store. A store that fails keeps no broken connection: the next call connects again. Each
 //! call ends within [`DEADLINE`].
 //!

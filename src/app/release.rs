@@ -5,7 +5,7 @@
 //! send      what the checkpoint says is held back, by a replay of these ranges; newer rows are held back
 //!           meanwhile
 //! again     what was held back meanwhile, until that is little
-//! stand     the loop reads no further, for a moment
+//! stop      the loop reads no further, for a moment
 //! send      the rest
 //! live      the control ends, and the loop reads on: the next row of each lane follows the last one sent
 //! ```
@@ -35,16 +35,16 @@ use crate::sink::Permit;
 use crate::telemetry::Metrics;
 use crate::telemetry::status::ControlKind;
 
-/// A part that was sent in less time leaves little behind: then the loop stands for the rest.
+/// A part that was sent in less time leaves little behind: then the loop reads nothing while the rest is sent.
 const SHORT: Duration = Duration::from_secs(3);
-/// Parts with all that there was, after which it stands all the same.
+/// Parts with all that there was, after which it reads nothing all the same.
 const PARTS_MAX: u32 = 20;
 /// Controls whose rows are sent at a time.
 const SENT_AT_ONCE: usize = 4;
 /// Least and longest time for a part of which the rate is limited: after a crash it is sent again.
 const PART: Duration = Duration::from_secs(30);
 const PART_MAX: Duration = Duration::from_mins(10);
-/// Longest time that the loop stands, and every table waits.
+/// Longest time that the loop reads nothing, and every table waits.
 const READING_STOPS_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at the checkpoint, which is saved behind what was delivered.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -130,7 +130,7 @@ struct Sender {
     /// Whether it may publish now.
     permit: Permit,
     stop: CancellationToken,
-    /// Locked by whom the loop stands for.
+    /// Locked by whom the loop reads nothing for.
     stopped: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -318,18 +318,18 @@ fn part_rows(rows_per_second: u64, last: Part) -> u64 {
     rows_per_second.saturating_mul(seconds)
 }
 
-/// Whether so little came while the part was sent that the loop may stand for the rest. Pure.
+/// Whether so little came while the part was sent that the loop may read nothing for the rest. Pure.
 fn is_little(part: Part, wholes: u32, rows_per_second: Option<u64>) -> bool {
     if !part.is_all {
         return false;
     }
-    // With a rate that is too low for what is written, stopped would let all of it go at once.
+    // With a rate that is too low for what is written, stopping would let all of it go at once.
     let burst = rows_per_second.map(at_once);
     let is_late = wholes >= PARTS_MAX && burst.is_none_or(|most| part.rows <= most);
     part.rows == 0 || part.lasted < SHORT || is_late
 }
 
-/// Rows that may be sent at once for which the loop stands. Pure.
+/// Rows that may be sent at once for which the loop reads nothing. Pure.
 const fn at_once(rows_per_second: u64) -> u64 {
     rows_per_second.saturating_mul(READING_STOPS_MAX.as_secs())
 }
@@ -410,7 +410,7 @@ mod tests {
         );
         assert!(!is_little(part(900, true, 3), 1, None) && is_little(part(900, true, 3), 20, None));
         assert!(!is_little(part(900, false, 2), 1, Some(500)));
-        // Who writes more than the rate for long does not come past it by stopped.
+        // Who writes more than the rate for long does not get past it by a stop.
         assert!(is_little(part(5_000, true, 9), 20, Some(500)));
         assert!(!is_little(part(5_001, true, 9), 20, Some(500)));
     }

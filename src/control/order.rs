@@ -43,7 +43,7 @@ pub struct FilterChange {
     pub reply: oneshot::Sender<Version>,
 }
 
-/// Where the loop stands.
+/// Where the loop reads no further.
 #[derive(Debug)]
 pub struct ReadingStopped {
     /// All lanes of which rows are held back.

@@ -335,9 +335,9 @@ impl ControlRegistry {
     /// Asks the loop to stand, between two transactions, for at most this long. `None`: there is none any
     /// more.
     pub async fn stop_reading(&self, lasting: Duration) -> Option<ReadingStopped> {
-        let (reply, stands) = oneshot::channel();
+        let (reply, stopped) = oneshot::channel();
         self.order(Order::StopReading(lasting, reply));
-        stands.await.ok()
+        stopped.await.ok()
     }
 
     /// The loop reads on.
@@ -345,7 +345,7 @@ impl ControlRegistry {
         self.order(Order::ContinueReading);
     }
 
-    /// Ends the control where the loop stands; whether it could be.
+    /// Ends the control where the loop reads no further; whether it could be.
     pub async fn go_live(&self, at_us: i64) -> bool {
         let (reply, live) = oneshot::channel();
         {

@@ -377,7 +377,7 @@ pub struct SinkSample {
     pub acknowledged: u64,
     /// When the last one was.
     pub last_acknowledged: Option<Instant>,
-    /// FailureClass of the last failure, since the last acknowledgement.
+    /// Class of the last failure, since the last acknowledgement.
     pub failure: Option<FailureClass>,
     /// Failures in a row, since the last acknowledgement.
     pub failures_in_a_row: u32,

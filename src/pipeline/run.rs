@@ -204,7 +204,7 @@ impl Pipeline {
         }
     }
 
-    /// Continues while the stream stands: settlements and saves, until told to stop. For the time
+    /// Continues while nothing is read: settlements and saves, until told to stop. For the time
     /// between two streams.
     pub async fn idle(&mut self, until: impl Future<Output = ()>) -> Result<(), Error> {
         tokio::pin!(until);
@@ -217,7 +217,7 @@ impl Pipeline {
         }
     }
 
-    /// Continues while the stream stands for good, whatever happens: what is on its way may still be
+    /// Continues while the stream is halted, whatever happens: what is on its way may still be
     /// delivered and saved, and the loop shows that it lives.
     pub async fn deliver_until(&mut self, until: impl Future<Output = ()>) {
         tokio::pin!(until);
@@ -415,8 +415,8 @@ impl Pipeline {
         // Counted from the last look, not from now: events that come faster than the tick must not put
         // it off for ever.
         let tick = self.looked_at + TICK;
-        let stands = self.parts.flow.reads_on_at();
-        [flush, save, stands].into_iter().flatten().min().unwrap_or(tick).min(tick)
+        let reads_on = self.parts.flow.reads_on_at();
+        [flush, save, reads_on].into_iter().flatten().min().unwrap_or(tick).min(tick)
     }
 
     fn due(&mut self) -> Result<(), Error> {

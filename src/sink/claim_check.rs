@@ -61,7 +61,7 @@ pub enum Error {
     /// S3 did not take it. Whether that may pass is the class's to say.
     #[error("claim check: cannot put {key} into bucket {bucket}: {code}: {text}")]
     Put {
-        /// FailureClass of the failure.
+        /// Class of the failure.
         class: FailureClass,
         /// S3's error code, or the kind of failure.
         code: String,

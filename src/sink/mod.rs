@@ -123,7 +123,7 @@ pub enum Error {
     Topic {
         /// The topic.
         arn: String,
-        /// FailureClass of the failure.
+        /// Class of the failure.
         class: FailureClass,
         /// The service's error code, or the kind of failure.
         code: String,

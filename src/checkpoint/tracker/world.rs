@@ -18,7 +18,7 @@ enum Step {
     Settled(u64),
     Numbered(u32),
     Moved(u8),
-    Seal,
+    Close,
     Save,
     Lanes(usize),
     Assume(u64),
@@ -32,7 +32,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (0..6_u64).prop_map(Step::Settled),
         4 => (0..4_u32).prop_map(Step::Numbered),
         1 => (0..3_u8).prop_map(Step::Moved),
-        4 => Just(Step::Seal),
+        4 => Just(Step::Close),
         2 => Just(Step::Save),
         1 => (0..4_usize).prop_map(Step::Lanes),
         1 => (0..50_u64).prop_map(Step::Assume),
@@ -253,7 +253,7 @@ fn tell(tracker: &mut Tracker, record: &mut Record, step: &Step) -> Result<(), T
                 (ack_group.is_changed, ack_group.is_worth_saving) = (true, true);
             }
         }
-        Step::Seal => prop_assert_eq!(tracker.close_ack_group(), record.close()),
+        Step::Close => prop_assert_eq!(tracker.close_ack_group(), record.close()),
         Step::Save => save(tracker, record)?,
         Step::Lanes(limit) => {
             let truncated = record.untold.len() > *limit;

@@ -25,7 +25,7 @@ pub(super) const CALL_TOO_LARGE: &str = "CallTooLarge";
 /// What is known about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// FailureClass, for metrics and the verdict.
+    /// Class, for metrics and the verdict.
     pub(super) class: FailureClass,
     /// The service's error code, or the kind of failure where it gave none.
     pub(super) code: String,
@@ -51,7 +51,7 @@ impl Failure {
     }
 }
 
-/// FailureClass of an error of a whole call.
+/// Class of an error of a whole call.
 pub(in crate::sink) fn classify_call(code: &str, status: Option<u16>) -> FailureClass {
     known(code).unwrap_or(match status {
         Some(429) => FailureClass::Throttled,
@@ -64,7 +64,7 @@ pub(in crate::sink) fn classify_call(code: &str, status: Option<u16>) -> Failure
     })
 }
 
-/// FailureClass of the error of one entry of a batch. A known code counts for more than the flag: KMS's
+/// Class of the error of one entry of a batch. A known code counts for more than the flag: KMS's
 /// errors come with `SenderFault` too, but are not the message's.
 pub(super) fn classify_entry(code: &str, sender_fault: bool) -> FailureClass {
     known(code).unwrap_or(if sender_fault {

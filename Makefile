@@ -38,8 +38,8 @@ demo-billing: demo-deps ## 100,000 charges by webhook, each charged once, under 
 	JAVA_HOME=$(or $(JAVA_21),$(JAVA_HOME)) target/release/binpulse-demo billing \
 		$(if $(DEBEZIUM_SERVER),--debezium $(DEBEZIUM_SERVER))
 
-test: deps ## The whole test suite
-	cargo test --locked --workspace
+test: deps ## The whole test suite, and what of it took longest
+	python3 -B tests/run.py
 
 client-deps: ## Build the examples of the client libraries, which live tests run (Go, Java and Node.js where they are installed)
 	python3 clients/test.py --build

@@ -10,6 +10,8 @@ mod stage;
 
 #[path = "../support/aws/mod.rs"]
 mod aws;
+#[path = "../support/longest.rs"]
+mod longest;
 #[path = "../soak/rss.rs"]
 mod rss;
 
@@ -19,9 +21,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use binpulse_demo::Error;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 
 use crate::cases::{CASES, Case};
+use crate::longest::timed;
 use crate::stage::Figures;
 
 /// Most memory that the streamer may have had, whatever the case, without the pages of its own program.
@@ -41,11 +44,11 @@ fn main() -> ExitCode {
     let lines = Lines::default();
     let trials = CASES.iter().filter(|case| whole || case.is_quick).map(|case| {
         let (case, lines) = (*case, Arc::clone(&lines));
-        Trial::test(case.name, move || outcome(case, whole, &lines).map_err(Failed::from))
+        timed(case.name, move || outcome(case, whole, &lines).map_err(Failed::from))
     });
     // One at a time: disk and memory are shared with others.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let conclusion = longest::run(&arguments, trials.collect());
     for line in lines.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         println!("{line}");
     }

@@ -26,6 +26,8 @@ mod aws;
 #[allow(dead_code, reason = "the soak uses more of it")]
 #[path = "../support/dice.rs"]
 mod dice;
+#[path = "../support/longest.rs"]
+mod longest;
 #[allow(dead_code, reason = "the live tests use more of it")]
 #[path = "../support/proxy/mod.rs"]
 mod proxy;
@@ -34,10 +36,11 @@ mod service;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 
 use crate::catalogue::Kind;
 use crate::load::Load;
+use crate::longest::timed;
 
 fn main() -> ExitCode {
     match run::Plan::from_environment() {
@@ -49,7 +52,7 @@ fn main() -> ExitCode {
 /// The ones that are among the tests: some of each hop, and what is none.
 fn a_few() -> ExitCode {
     let trial = |name: &str, kind, load| {
-        Trial::test(name, move || run::one_with_short_periods(kind, load).map_err(Failed::from))
+        timed(name, move || run::one_with_short_periods(kind, load).map_err(Failed::from))
     };
     let trials = vec![
         trial("a_killed_source_is_unreachable", Kind::SourceKilled, Load::Quiet),
@@ -65,5 +68,5 @@ fn a_few() -> ExitCode {
     let arguments = Arguments::from_args();
     let threads = arguments.test_threads.map_or(4, |threads| threads.min(4));
     let arguments = Arguments { test_threads: Some(threads), ..arguments };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    longest::run(&arguments, trials).exit_code()
 }

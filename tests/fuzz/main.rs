@@ -5,6 +5,8 @@
 //! the seed. With `BINPULSE_TEST_REGENERATE=1` the corpus gets the seeds, for a long run to begin
 //! with.
 
+#[path = "../support/longest.rs"]
+mod longest;
 mod mutate;
 
 #[allow(unreachable_pub, dead_code, reason = "a crate of its own for cargo-fuzz")]
@@ -20,7 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use entries::{TARGETS, Target};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
+use longest::timed;
 use mutate::Mutator;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -43,16 +46,15 @@ fn main() -> ExitCode {
     let mut trials: Vec<_> = TARGETS
         .iter()
         .map(|target| {
-            Trial::test(format!("{}_keeps_its_promises_on_any_bytes", target.name), || {
+            timed(format!("{}_keeps_its_promises_on_any_bytes", target.name), || {
                 outcome(*target).map_err(Failed::from)
             })
         })
         .collect();
-    trials
-        .push(Trial::test("each_target_has_its_program", || has_programs().map_err(Failed::from)));
+    trials.push(timed("each_target_has_its_program", || has_programs().map_err(Failed::from)));
     // One at a time: what an input allocates is counted for the whole process.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    longest::run(&arguments, trials).exit_code()
 }
 
 /// Each target has a program for cargo-fuzz, and each program a target.

@@ -8,6 +8,8 @@ mod aws;
 #[path = "../support/dice.rs"]
 #[allow(dead_code, reason = "the soak uses more of it")]
 mod dice;
+#[path = "../support/longest.rs"]
+mod longest;
 #[allow(dead_code, reason = "other tests look at more of it")]
 #[path = "../support/terminal.rs"]
 mod on_terminal;

@@ -10,6 +10,7 @@ use binpulse_demo::{Installed, Server};
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
 use crate::bed::Bed;
+use crate::longest::{self, timed};
 
 /// A test that hangs fails, and the suite continues. Far above what any takes on a slow machine.
 const TEST_DEADLINE: Duration = Duration::from_mins(5);
@@ -116,7 +117,7 @@ pub(crate) fn run(tests: &[Test]) -> Conclusion {
         return libtest_mimic::run(&arguments, trials);
     }
     report(installed, "servers for the live tests", &named(tests));
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = longest::run(&arguments, trials);
     report(installed, "live tests ran on", &RAN.lock().expect("not poisoned"));
     conclusion
 }
@@ -144,7 +145,7 @@ fn trials(test: &Test, installed: &'static Installed) -> Vec<Trial> {
 
 fn trial(name: &str, kind: &str, test: &Test, version: Option<Version>, bed: Bed) -> Trial {
     let body = test.body;
-    let trial = Trial::test(name, move || {
+    let trial = timed(name, move || {
         if let Some(version) = version {
             *RAN.lock().expect("not poisoned").entry(version).or_insert(0) += 1;
         }

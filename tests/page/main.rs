@@ -15,6 +15,8 @@ mod access;
 mod browser;
 mod contact;
 mod history;
+#[path = "../support/longest.rs"]
+mod longest;
 #[path = "../support/terminal.rs"]
 mod on_terminal;
 mod scale;
@@ -28,6 +30,7 @@ use std::process::ExitCode;
 
 use browser::Browser;
 use libtest_mimic::{Arguments, Trial};
+use longest::timed;
 
 /// A test and its name.
 type Test = (&'static str, fn(&mut Browser));
@@ -48,7 +51,7 @@ fn main() -> ExitCode {
     let count = tests.len();
     let in_browser = tests.into_iter().map(|test| trial(test, found.as_deref()));
     let trials = in_browser.chain(terminal::trials()).collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = longest::run(&arguments, trials);
     if !arguments.list {
         match &found {
             Some(program) => println!("\nthe page's tests ran in {}", program.display()),
@@ -66,7 +69,7 @@ fn trial((name, body): Test, program: Option<&Path>) -> Trial {
     let Some(program) = program.map(Path::to_owned) else {
         return Trial::test(name, || Ok(())).with_kind("no browser").with_ignored_flag(true);
     };
-    Trial::test(name, move || {
+    timed(name, move || {
         let mut browser = Browser::start(&program);
         body(&mut browser);
         assert!(browser.errors.is_empty(), "reported by the browser: {:#?}", browser.errors);

@@ -6,6 +6,7 @@ use std::path::Path;
 use binpulse::freshness::verdict::State;
 use libtest_mimic::Trial;
 
+use crate::longest::timed;
 use crate::on_terminal::Terminal;
 use crate::scale::many;
 use crate::site::Site;
@@ -23,7 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             Ok(())
         };
         if is_there {
-            Trial::test(name, run)
+            timed(name, run)
         } else {
             Trial::test(name, || Ok(())).with_kind("no tmux").with_ignored_flag(true)
         }

@@ -24,6 +24,8 @@ mod workload;
 mod aws;
 #[path = "../support/dice.rs"]
 mod dice;
+#[path = "../support/longest.rs"]
+mod longest;
 #[path = "../support/oracle.rs"]
 mod oracle;
 #[allow(dead_code, reason = "the live tests use more of it")]
@@ -35,8 +37,9 @@ mod service;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 
+use crate::longest::timed;
 use crate::plan::{Plan, Source, Topic, number};
 
 /// Length of the soak that is one of the tests.
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
         Err(wrong) => return refuse(&wrong),
     }
     let trial = |name: &str, plan: Plan| {
-        Trial::test(name, move || outcome(&plan).map_err(|(_, wrong)| Failed::from(wrong)))
+        timed(name, move || outcome(&plan).map_err(|(_, wrong)| Failed::from(wrong)))
     };
     let fifo = Plan::new(1, SHORT);
     let standard = Plan { topic: Topic::Standard, lanes: 3, ..Plan::new(2, SHORT) };
@@ -65,14 +68,14 @@ fn main() -> ExitCode {
         trial("a_short_soak_loses_nothing_on_a_standard_topic", standard),
         trial("a_short_soak_loses_nothing_by_file_and_position", on(Source::Position)),
         trial("a_short_soak_loses_nothing_from_mariadb", on(Source::Mariadb)),
-        Trial::test("a_message_that_the_topic_throws_away_is_found", sabotaged),
-        Trial::test("shrinking_keeps_exactly_what_a_failure_needs", || {
+        timed("a_message_that_the_topic_throws_away_is_found", sabotaged),
+        timed("shrinking_keeps_exactly_what_a_failure_needs", || {
             let runtime = tokio::runtime::Builder::new_current_thread().build()?;
             runtime.block_on(shrink::keeps_exactly_what_a_failure_needs()).map_err(Failed::from)
         }),
     ];
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    libtest_mimic::run(&arguments, trials).exit_code()
+    longest::run(&arguments, trials).exit_code()
 }
 
 /// A message thrown away must be found.

@@ -136,6 +136,11 @@ fn program(server: &Server, options: &Options, folder: &Folder, port: u16) -> Pr
     for text in small(server) {
         add(text);
     }
+    if server.is_mysql(8, 0) {
+        for text in WITHOUT_STATISTICS {
+            add(text);
+        }
+    }
     if !options.durable {
         add("--innodb-flush-log-at-trx-commit=0");
         add("--sync-binlog=0");
@@ -172,6 +177,18 @@ const FIXED: &[&str] = &[
     "--bind-address=127.0.0.1",
     "--innodb-buffer-pool-size=64M",
     "--character-set-server=utf8mb4",
+];
+
+/// Statistics in the performance schema that nobody here reads: their memory takes a fifth of the processor time
+/// of a start, and 140 MB.
+const WITHOUT_STATISTICS: &[&str] = &[
+    "--loose-performance-schema-digests-size=100",
+    "--loose-performance-schema-error-size=0",
+    "--loose-performance-schema-max-digest-length=256",
+    "--loose-performance-schema-events-stages-history-long-size=10",
+    "--loose-performance-schema-events-statements-history-long-size=10",
+    "--loose-performance-schema-events-transactions-history-long-size=10",
+    "--loose-performance-schema-events-waits-history-long-size=10",
 ];
 
 fn binlog_options(server: &Server, options: &Options) -> Vec<String> {

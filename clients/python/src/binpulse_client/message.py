@@ -1,12 +1,12 @@
 """A message, in whichever form it comes, to what it holds."""
 
 import hashlib
-import json
+import re
 from dataclasses import dataclass, field
 
 from . import document
 from .errors import DecodeError, Elsewhere
-from .frame import CONTENT_BYTES_MAX, open_frame
+from .frame import CONTENT_BYTES_MAX, elements_max, open_frame
 
 _OBJECT_BYTES_MAX = 256 << 20
 # The contract's names of contents to kinds.
@@ -89,7 +89,7 @@ class Message:
         if self.body.startswith("["):
             raise Elsewhere(self._pointer())
         if self.body.startswith("{"):
-            kind, value = document.content(document.parse(self.body))
+            kind, value = document.content(document.parse(self.body), elements_max(bytes_max))
             return _consistent(Content(kind, value))
         frame = open_frame(self.body, bytes_max)
         name = frame.WhichOneof("content")
@@ -111,13 +111,13 @@ class Message:
         try:
             name, place = document.parse(self.body)
             bucket, key = place["s3BucketName"], place["s3Key"]
-            is_pointer = name.rsplit(".", 1)[-1] == "PayloadS3Pointer"
+            is_pointer = name.rsplit(".", 1)[-1] == "PayloadS3Pointer" and type(bucket) is type(key) is str
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise DecodeError("document", "an array that is no pointer to an object") from error
         if not is_pointer:
             raise DecodeError("document", "an array that is no pointer to an object")
         size = self.attributes.get("ExtendedPayloadSize") or self.attributes.get("SQSLargePayloadSize")
-        return Pointer(bucket, key, int(size) if size and size.isdigit() else None)
+        return Pointer(bucket, key, int(size) if size and re.fullmatch("[0-9]{1,19}", size) else None)
 
 
 def decode(body):

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 import time
 
 from .errors import WebhookError
@@ -22,7 +23,7 @@ def verify_webhook(body, headers, secrets, now=None):
         return names[name]
 
     id, timestamp, signatures = (required(f"webhook-{name}") for name in ("id", "timestamp", "signature"))
-    if not (timestamp.isascii() and timestamp.isdigit()):
+    if not re.fullmatch("[0-9]{1,15}", timestamp):
         raise WebhookError("time", "the header webhook-timestamp is no number of seconds since 1970")
     apart = abs((time.time() if now is None else now) - int(timestamp))
     if apart > TOLERANCE_SECONDS:

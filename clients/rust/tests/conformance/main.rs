@@ -12,6 +12,7 @@
 )]
 
 mod cells;
+mod handler;
 mod hostile;
 mod messages;
 mod others;
@@ -50,6 +51,7 @@ fn the_files_are_what_the_encoder_makes() {
         ("envelopes", others::envelopes(&messages)),
         ("hostile", hostile::all(&messages)),
         ("webhooks", others::webhooks()),
+        ("handler", handler::events()),
         ("ledger", others::histories()),
         ("messages", messages),
     ];
@@ -124,7 +126,7 @@ fn whatever_is_put_around_a_message_comes_off() {
         let messages: Vec<Message<'_>> = match &event {
             Some(event) => {
                 let records = lambda(event).expect("an event").into_iter();
-                records.map(|record| record.expect("a record").message).collect()
+                records.map(|record| record.message.expect("a message")).collect()
             }
             None => {
                 let given =

@@ -11,6 +11,7 @@ import pathlib
 import struct
 import sys
 import tempfile
+import tomllib
 import unittest
 from decimal import Decimal
 
@@ -255,6 +256,12 @@ class Conformance(unittest.TestCase):
 
 
 class Others(unittest.TestCase):
+    def test_the_package_has_all_its_files(self):
+        project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+        named = project["tool"]["setuptools"]["package-data"]["binpulse_client"]
+        package = HERE.parent / "src/binpulse_client"
+        self.assertEqual(named, sorted(file.name for file in package.glob("*.*") if file.suffix != ".py"))
+
     def test_values_that_python_has(self):
         for text, kind, wanted in [
             ("2026-11-20", "date", "2026-11-20"), ("0000-00-00", "date", "None"),

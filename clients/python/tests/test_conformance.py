@@ -272,6 +272,14 @@ class Others(unittest.TestCase):
             value = binpulse.TimeText(text, kind)
             self.assertEqual((str(value), str(value.value)), (text, wanted))
 
+    def test_a_decimal_has_digits_and_a_point_only(self):
+        table = contract.TableSchema(columns=[contract.Column(
+            name="total", logical_type=contract.LogicalType.Value("LOGICAL_TYPE_DECIMAL"))])
+        for text in ("1e999999999", "NaN", "", "1_0", "٣"):
+            row = contract.Row(op=1, after=contract.Image(values=[contract.Value(text=text)]))
+            with self.assertRaises(binpulse.DecodeError, msg=text):
+                list(binpulse.rows(contract.ChangeBatch(table=table, rows=[row])))
+
     def test_only_a_young_canary_tells_the_verdict(self):
         freshness = binpulse.Freshness()
         self.assertEqual(freshness.health(now=100).state, "unknown")

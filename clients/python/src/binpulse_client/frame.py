@@ -28,20 +28,25 @@ def open_frame(body, bytes_max=CONTENT_BYTES_MAX):
         encoded = base64.b64decode(body, validate=True)
     except ValueError as error:
         raise DecodeError("base64", "the body is not base64") from error
-    frame = _parsed(encoded, bytes_max)
+    _check_elements(encoded, bytes_max)
+    frame = _parsed(encoded)
     if frame.format_version != FORMAT_VERSION:
         raise DecodeError("version", f"found format version {frame.format_version}, expected {FORMAT_VERSION}")
     if frame.WhichOneof("content") != "payload":
         return frame
     content = _content(frame, bytes_max)
+    _check_elements(content, bytes_max)  # before the checksum, which takes longer
     if crc32c(content) != frame.crc32c:
         raise DecodeError("checksum", "CRC-32C is not the stated one")
-    return _parsed(content, bytes_max)
+    return _parsed(content)
 
 
-def _parsed(encoded, bytes_max):
+def _check_elements(encoded, bytes_max):
     if not fits(encoded, elements_max(bytes_max)):
         raise DecodeError("memory", "the content has more elements than its limit leaves memory for")
+
+
+def _parsed(encoded):
     try:
         return contract.Frame.FromString(encoded)
     except ProtobufError as error:

@@ -18,10 +18,12 @@
 
 import datetime
 import json
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 
 from . import contract
+from .errors import DecodeError
 
 
 class _Absent:
@@ -183,13 +185,23 @@ def _wrapping(kind, wrap):
     return read
 
 
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+def _decimal(text):
+    # Decimal takes exponents and words too.
+    if not _DECIMAL.fullmatch(text):
+        raise DecodeError("inconsistent", "a DECIMAL column with a text that is none")
+    return Decimal(text)
+
+
 def _time(kind):
     return _wrapping("text", lambda text: TimeText(text, kind))
 
 
 _T = contract.LogicalType.Value
 _READERS = {
-    _T("LOGICAL_TYPE_DECIMAL"): _wrapping("text", Decimal),
+    _T("LOGICAL_TYPE_DECIMAL"): _wrapping("text", _decimal),
     _T("LOGICAL_TYPE_DATE"): _time("date"),
     _T("LOGICAL_TYPE_TIME"): _time("time"),
     _T("LOGICAL_TYPE_DATETIME"): _time("datetime"),

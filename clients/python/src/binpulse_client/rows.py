@@ -19,8 +19,10 @@
 import datetime
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from . import contract
 from .errors import DecodeError
@@ -57,7 +59,7 @@ class Json(str):
     """A JSON document as MySQL prints it."""
 
     @property
-    def value(self):
+    def value(self) -> Any:
         """The document; its numbers with a point or an exponent are Decimal."""
         return json.loads(self, parse_float=Decimal)
 
@@ -85,7 +87,7 @@ class TimeText(str):
         return self
 
     @property
-    def value(self):
+    def value(self) -> datetime.date | datetime.timedelta | datetime.datetime | None:
         """A `date`, `timedelta` or `datetime` (of a TIMESTAMP with UTC); None where Python has no such value,
         as of 0000-00-00."""
         try:
@@ -110,7 +112,7 @@ def _duration(text):
     return sign * datetime.timedelta(seconds=whole, microseconds=micros)
 
 
-Image = dict
+Image = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,12 @@ class Row:
     number: int
     before: Image | None
     after: Image | None
-    transaction: object
+    transaction: Any
     committed_at_us: int | None
     number_in_transaction: int
 
 
-def rows(batch):
+def rows(batch: Any) -> Iterator[Row]:
     """The rows of a batch, typed."""
     columns = [(column.name, _READERS.get(column.logical_type, _raw)) for column in batch.table.columns]
     for index, row in enumerate(batch.rows):
@@ -142,7 +144,7 @@ def rows(batch):
             number_in_transaction=row.row)
 
 
-def key_of(part, image):
+def key_of(part: Any, image: Any) -> Image:
     """The values of a key's image of a snapshot part (`key_after`, `key_upto`, one of `touched`), by name."""
     table = part.batch.table
     ordinals = part.key_columns or table.primary_key

@@ -9,7 +9,9 @@ mod copy;
 
 use std::time::{Duration, SystemTime};
 
+use aws_config::BehaviorVersion;
 use aws_sdk_sqs::Client;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use binpulse_client::{Content, decode};
 use copy::{Copy, Error};
 
@@ -17,7 +19,11 @@ use copy::{Copy, Error};
 async fn main() -> Result<(), Error> {
     let url = std::env::var("QUEUE_URL")?;
     let rows_max = std::env::var("ROWS").map_or(Ok(u64::MAX), |rows| rows.parse())?;
-    let shared = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    // Not needed where aws-config has its default features.
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
     let sqs = Client::new(&shared);
     let mut copy = Copy::open(&std::env::var("MYSQL_URL")?).await?;
     let mut waiting: Vec<(Content, String)> = Vec::new();
@@ -45,7 +51,10 @@ async fn main() -> Result<(), Error> {
         }
         if let Some((name, gap)) = copy.ledger.gaps(copy.started.elapsed()).first() {
             let (first, last, lane) = (gap.first, gap.last, &name.lane);
-            return Err(format!("rows {first} to {last} of {lane} are missing: replay them, or give them up").into());
+            return Err(format!(
+                "rows {first} to {last} of {lane} are missing: replay them, or give them up"
+            )
+            .into());
         }
     }
     let health = copy.freshness.health(SystemTime::now(), Duration::from_mins(1));

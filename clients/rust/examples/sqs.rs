@@ -6,13 +6,19 @@
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
+use aws_config::BehaviorVersion;
 use aws_sdk_sqs::Client;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use binpulse_client::{Content, DecodeError, Freshness, decode};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).ok_or("which queue?")?;
-    let shared = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    // Not needed where aws-config has its default features.
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
     let sqs = Client::new(&shared);
     let mut freshness = Freshness::default();
     loop {
@@ -33,6 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the others are for information, or newer")]
 fn take(freshness: &mut Freshness, body: &str) -> Result<(), DecodeError> {
     match decode(body)? {
         Content::Canary(canary) => freshness.observe(&canary),

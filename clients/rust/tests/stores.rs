@@ -14,13 +14,13 @@ const NOW: Duration = Duration::ZERO;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-fn source() -> Option<Source> {
-    Some(Source { stream: "shop".into(), epoch: 1, ..Source::default() })
+fn source() -> Source {
+    Source { stream: "shop".into(), epoch: 1, ..Source::default() }
 }
 
 fn batch(first: u64, count: usize) -> ChangeBatch {
     ChangeBatch {
-        source: source(),
+        source: Some(source()),
         lane: "shop.T#0".into(),
         sequence_first: first,
         rows: vec![Row::default(); count],
@@ -87,7 +87,7 @@ async fn history(store: &mut impl Effects) -> Result<(), Error> {
     assert_eq!(take(&mut one, store, (1, 3), false).await?, (vec![1, 2, 3], true));
     take(&mut one, store, (4, 1), true).await.expect_err("it is broken");
     let held = Suppressed {
-        source: source(),
+        source: Some(source()),
         lane: "shop.T#0".into(),
         sequence_first: 4,
         count: 3,

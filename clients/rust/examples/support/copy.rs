@@ -37,6 +37,7 @@ impl Copy {
     }
 
     /// Takes a message; whether it is done with: else rows before it have not come.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the others are for information, or newer")]
     pub(crate) async fn take(&mut self, content: &Content) -> Result<bool, Error> {
         let now = self.started.elapsed();
         match content {
@@ -115,6 +116,7 @@ fn key<'a>(table: &TableSchema, image: Option<Image<'a>>) -> Option<Vec<Value<'a
 }
 
 /// A value as MySQL takes it.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the others are an integer or a text")]
 fn bound(value: Value<'_>) -> Result<mysql_async::Value, Error> {
     Ok(match value {
         Value::Null => mysql_async::Value::NULL,

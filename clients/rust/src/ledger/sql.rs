@@ -57,11 +57,10 @@ impl<S: Sql + Send> Store for S {
         let Change { lane, before, after, .. } = change;
         let [stream, epoch, name] = key(lane)?;
         let next = |state: &State| number(state.next.unwrap_or(0), lane);
-        let suppressed = text(&after.suppressed);
-        let (after_next, after_text) = (next(after)?, SqlValue::Text(&suppressed));
+        let to = text(&after.suppressed);
         let Some(before) = before else {
             let sql = "INSERT INTO binpulse_lanes VALUES (?, ?, ?, ?, ?)";
-            self.run(sql, &[stream, epoch, name, after_next, after_text]).await?;
+            self.run(sql, &[stream, epoch, name, next(after)?, SqlValue::Text(&to)]).await?;
             return Ok(());
         };
         if before == after {
@@ -69,9 +68,10 @@ impl<S: Sql + Send> Store for S {
         }
         let sql = "UPDATE binpulse_lanes SET next = ?, suppressed = ? \
                    WHERE stream = ? AND epoch = ? AND lane = ? AND next = ? AND suppressed = ?";
-        let (before_next, before_text) = (next(before)?, text(&before.suppressed));
-        let before_text = SqlValue::Text(&before_text);
-        let values = [after_next, after_text, stream, epoch, name, before_next, before_text];
+        let from = text(&before.suppressed);
+        let (from, to) =
+            ([next(before)?, SqlValue::Text(&from)], [next(after)?, SqlValue::Text(&to)]);
+        let values = [to[0], to[1], stream, epoch, name, from[0], from[1]];
         match self.run(sql, &values).await?.changed {
             1 => Ok(()),
             _ => Err(StoreError::Conflict(lane.lane.clone())),

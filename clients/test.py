@@ -19,7 +19,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 # Language: programs of its toolchain, folder, commands that test it, commands that build its examples.
 LANGUAGES = {
-    "rust": (["cargo"], ROOT, [["cargo", "test", "--locked", "-p", "binpulse-client"]], []),
+    "rust": (["cargo"], ROOT, [["cargo", "test", "--locked", "-p", "binpulse-client", "--all-features"]],
+             [["cargo", "build", "--locked", "--example", "apply"]]),
     "python": ([], HERE / "python", [[sys.executable, "-B", "-m", "unittest", "discover", "-s", "tests"]], []),
     "typescript": (
         ["node", "npm"], HERE / "typescript",

@@ -1,7 +1,7 @@
 package binpulse
 
 import (
-	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"math"
@@ -10,10 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	pb "binpulse/client/binpulsev1"
 )
 
-// form reads the members of a document of the `json` format. The first fault is kept; what is read behind it is
+// form reads the members of a document of the `json` format, which have the names of the contract's fields. The first fault is kept; what is read behind it is
 // zero.
 type form struct {
 	members object
@@ -27,7 +30,7 @@ func documentContent(document node, cellsMax int) (content Content, err error) {
 		return nil, fault(Document, "the document: expected an object")
 	}
 	d := form{members, &err}
-	kind, version := d.text("kind"), d.uint32("v")
+	kind, version := d.text("kind"), d.natural("v", 32)
 	if err != nil {
 		return nil, err
 	}
@@ -39,28 +42,16 @@ func documentContent(document node, cellsMax int) (content Content, err error) {
 	case "change":
 		content = d.batch(room)
 	case "canary":
-		content = d.canary(room)
+		content = fill(d, &pb.Canary{Batch: d.batch(room)}, "batch")
 	case "heartbeat":
-		content = &pb.Heartbeat{
-			Source: d.source(), Number: d.uint64("number"), WrittenAtUs: d.time("written_at"),
-			Gtid: d.optionalText("gtid"), Position: d.position(), CommittedAtUs: d.time("committed_at"),
-			Watermark: d.watermark(),
-		}
+		content = fill(d, &pb.Heartbeat{})
 	case "schema":
-		content = &pb.SchemaChange{
-			Source: d.source(), Database: d.optionalText("database"), Statement: d.text("statement"),
-			Gtid: d.optionalText("gtid"), Position: d.position(), CommittedAtUs: d.time("committed_at"),
-			Sequence: d.uint64("sequence"), Lane: d.text("lane"),
-		}
+		content = fill(d, &pb.SchemaChange{})
 	case "suppressed":
-		content = &pb.Suppressed{
-			Source: d.source(), Lane: d.text("lane"), Database: d.text("database"), Table: d.text("table"),
-			SequenceFirst: d.uint64("sequence_first"), Count: d.uint64("count"), Reason: d.text("reason"),
-			By: d.text("by"), GtidFirst: d.optionalText("gtid_first"), SinceUs: d.time("since"),
-		}
+		content = fill(d, &pb.Suppressed{})
 	case "snapshot":
 		if d.has("phase") {
-			content = d.mark()
+			content = fill(d, &pb.SnapshotMark{Rows: d.uint64("rows_published")}, "rows")
 		} else {
 			content = d.part(room)
 		}
@@ -71,6 +62,84 @@ func documentContent(document node, cellsMax int) (content Content, err error) {
 		return nil, err
 	}
 	return content, nil
+}
+
+// optional are members that a document need not have, or has as null; of the contract's other fields it has all.
+var optional = strings.Fields("certificate charset collation connector_version database digest digests gtid gtid_first " +
+	"instance invisible key_after key_columns key_upto members mysql_type nonce path position reason row " +
+	"snapshot_attempt snapshot_next traceparent transaction watermark")
+
+// fill sets the fields of a message, whose names the members have, but for those that are given.
+func fill[Message proto.Message](d form, message Message, given ...string) Message {
+	made := message.ProtoReflect()
+	for at := range made.Descriptor().Fields().Len() {
+		field := made.Descriptor().Fields().Get(at)
+		name := field.TextName()
+		moment, isMoment := strings.CutSuffix(name, "_us")
+		switch _, isThere := d.members[name]; {
+		case slices.Contains(given, name) || !d.has(name) && slices.Contains(optional, name):
+		case isMoment && !isThere:
+			made.Set(field, protoreflect.ValueOfInt64(d.time(moment)))
+		case field.IsList():
+			list := made.Mutable(field).List()
+			for _, element := range d.list(name) {
+				if inside := (form{object{name: element}, d.err}); field.Kind() == protoreflect.MessageKind {
+					fill(inside.inside(name), list.AppendMutable().Message().Interface())
+				} else {
+					list.Append(inside.scalar(name, field))
+				}
+			}
+		case field.Kind() == protoreflect.MessageKind:
+			fill(d.inside(name), made.Mutable(field).Message().Interface())
+		default:
+			made.Set(field, d.scalar(name, field))
+		}
+	}
+	return message
+}
+
+func (d form) scalar(name string, field protoreflect.FieldDescriptor) protoreflect.Value {
+	switch field.Kind() {
+	case protoreflect.BoolKind:
+		flag, isFlag := d.members[name].value.(bool)
+		if !isFlag {
+			d.wrong(name, "true or false")
+		}
+		return protoreflect.ValueOfBool(flag)
+	case protoreflect.BytesKind:
+		bytes, isBase64 := base64Bytes(d.text(name))
+		if !isBase64 {
+			d.wrong(name, "base64")
+		}
+		return protoreflect.ValueOfBytes(bytes)
+	case protoreflect.EnumKind:
+		return protoreflect.ValueOfEnum(d.named(name, field.Enum()))
+	case protoreflect.Fixed64Kind:
+		return protoreflect.ValueOfUint64(binary.BigEndian.Uint64(d.hex(name, 8)))
+	case protoreflect.Int64Kind:
+		digits, _ := d.members[name].value.(json.Number)
+		value, err := strconv.ParseInt(string(digits), 10, 64)
+		if err != nil {
+			d.wrong(name, "an integer of 64 bits")
+		}
+		return protoreflect.ValueOfInt64(value)
+	case protoreflect.Uint32Kind:
+		return protoreflect.ValueOfUint32(uint32(d.natural(name, 32)))
+	case protoreflect.Uint64Kind:
+		return protoreflect.ValueOfUint64(d.uint64(name))
+	default:
+		return protoreflect.ValueOfString(d.text(name))
+	}
+}
+
+// named is the value of an enumeration with this name, in small letters and without its prefix; 0: none.
+func (d form) named(name string, of protoreflect.EnumDescriptor) protoreflect.EnumNumber {
+	prefix := strings.TrimSuffix(string(of.Values().Get(0).Name()), "UNSPECIFIED")
+	found := of.Values().ByName(protoreflect.Name(prefix + strings.ToUpper(d.text(name))))
+	if found == nil {
+		return 0
+	}
+	return found.Number()
 }
 
 func (d form) wrong(place, expected string) {
@@ -102,23 +171,7 @@ func (d form) list(name string) []node {
 func (d form) forms(name string) []form {
 	var found []form
 	for _, element := range d.list(name) {
-		members, isObject := element.value.(object)
-		if !isObject {
-			d.wrong(name, "objects")
-		}
-		found = append(found, form{members, d.err})
-	}
-	return found
-}
-
-func (d form) texts(name string) []string {
-	var found []string
-	for _, element := range d.list(name) {
-		text, isText := element.value.(string)
-		if !isText {
-			d.wrong(name, "texts")
-		}
-		found = append(found, text)
+		found = append(found, form{object{name: element}, d.err}.inside(name))
 	}
 	return found
 }
@@ -131,25 +184,8 @@ func (d form) text(name string) string {
 	return text
 }
 
-func (d form) optionalText(name string) string {
-	if !d.has(name) {
-		return ""
-	}
-	return d.text(name)
-}
-
-func (d form) flag(name string) bool {
-	flag, isFlag := d.members[name].value.(bool)
-	if !isFlag {
-		d.wrong(name, "true or false")
-	}
-	return flag
-}
-
-func (d form) optionalFlag(name string) bool { return d.has(name) && d.flag(name) }
-
-func (d form) number(name string, of node, bits int) uint64 {
-	digits, _ := of.value.(json.Number)
+func (d form) natural(name string, bits int) uint64 {
+	digits, _ := d.members[name].value.(json.Number)
 	value, err := strconv.ParseUint(string(digits), 10, bits)
 	if err != nil {
 		d.wrong(name, "an integer of "+strconv.Itoa(bits)+" bits")
@@ -157,191 +193,66 @@ func (d form) number(name string, of node, bits int) uint64 {
 	return value
 }
 
-func (d form) uint64(name string) uint64 { return d.number(name, d.members[name], 64) }
-
-func (d form) uint32(name string) uint32 { return uint32(d.number(name, d.members[name], 32)) }
-
-func (d form) int64(name string) int64 {
-	digits, _ := d.members[name].value.(json.Number)
-	value, err := strconv.ParseInt(string(digits), 10, 64)
-	if err != nil {
-		d.wrong(name, "an integer of 64 bits")
-	}
-	return value
-}
-
-func (d form) optionalUint64(name string) uint64 {
-	if !d.has(name) {
-		return 0
-	}
-	return d.uint64(name)
-}
-
-func (d form) optionalUint32(name string) uint32 {
-	if !d.has(name) {
-		return 0
-	}
-	return d.uint32(name)
-}
+func (d form) uint64(name string) uint64 { return d.natural(name, 64) }
 
 func (d form) hex(name string, length int) []byte {
-	bytes, err := hex.DecodeString(d.text(name))
-	if err != nil || len(bytes) != length {
+	text := d.text(name)
+	bytes, err := hex.DecodeString(text)
+	if err != nil || len(bytes) != length || strings.ToLower(text) != text {
 		d.wrong(name, strconv.Itoa(2*length)+" hexadecimal digits")
 		return make([]byte, length)
 	}
 	return bytes
 }
 
-func (d form) hex64(name string) (value uint64) {
-	for _, digit := range d.hex(name, 8) {
-		value = value<<8 | uint64(digit)
-	}
-	return value
-}
-
-// time is RFC 3339 in microseconds since 1970, exactly.
+// time is RFC 3339 in microseconds since 1970, exactly. The standard library takes fractions of any length.
 func (d form) time(name string) int64 {
-	at, err := time.Parse(time.RFC3339Nano, d.text(name))
-	if _, offset := at.Zone(); err != nil || offset != 0 {
+	text := d.text(name)
+	at, err := time.Parse("2006-01-02T15:04:05Z", text)
+	if err != nil || len(text) > len("2006-01-02T15:04:05.123456Z") || strings.Contains(text, ",") {
 		d.wrong(name, "a time of RFC 3339 in UTC")
 	}
 	return at.UnixMicro()
 }
 
-// named is the value of an enumeration with this name, in small letters; 0: none.
-func named(values map[string]int32, prefix, name string) int32 {
-	return values[prefix+strings.ToUpper(name)]
-}
-
-func (d form) source() *pb.Source {
-	s := d.inside("source")
-	return &pb.Source{
-		Stream: s.text("stream"), ServerUuid: s.text("server_uuid"), ServerId: s.uint32("server_id"),
-		Epoch: s.uint64("epoch"), ConnectorVersion: s.optionalText("connector_version"),
-		Snapshot: s.optionalFlag("snapshot"),
-	}
-}
-
-func (d form) position() *pb.Position {
-	if !d.has("position") {
-		return nil
-	}
-	place := d.inside("position")
-	return &pb.Position{File: place.text("file"), Offset: place.uint64("offset")}
-}
-
-func (d form) marks() []*pb.LaneMark {
-	var marks []*pb.LaneMark
-	for _, mark := range d.forms("lanes") {
-		marks = append(marks, &pb.LaneMark{
-			Lane: mark.text("lane"), SequenceNext: mark.uint64("sequence_next"), Epoch: mark.uint64("epoch"),
-		})
-	}
-	return marks
-}
-
-func (d form) watermark() *pb.Watermark {
-	if !d.has("watermark") {
-		return nil
-	}
-	mark := d.inside("watermark")
-	found := &pb.Watermark{
-		Verdict: mark.text("verdict"), ServerUuid: mark.text("server_uuid"), GtidSet: mark.text("gtid_set"),
-		Position: mark.position(), Lanes: mark.marks(), LanesTruncated: mark.flag("lanes_truncated"),
-		TakenAtUs: mark.int64("taken_at_us"),
-	}
-	if mark.has("certificate") {
-		proof := mark.inside("certificate")
-		found.Certificate = &pb.QuietCertificate{
-			HeartbeatFirst: proof.uint64("heartbeat_first"), HeartbeatLast: proof.uint64("heartbeat_last"),
-			GtidSetFirst: proof.text("gtid_set_first"), GtidSetLast: proof.text("gtid_set_last"),
-			UserTransactions:      proof.uint64("user_transactions"),
-			FilteredTransactions:  proof.uint64("filtered_transactions"),
-			HeartbeatTransactions: proof.uint64("heartbeat_transactions"),
-			CanaryTransactions:    proof.uint64("canary_transactions"), ProvenAtUs: proof.int64("proven_at_us"),
-		}
-	}
-	return found
-}
-
-func (d form) canary(room *int) *pb.Canary {
-	nonce, err := base64.StdEncoding.Strict().DecodeString(d.optionalText("nonce"))
-	if err != nil {
-		d.wrong("nonce", "base64")
-	}
-	return &pb.Canary{
-		Number: d.uint64("number"), WrittenAtUs: d.time("written_at"), Batch: d.batch(room),
-		Phase:     pb.CanaryPhase(named(pb.CanaryPhase_value, "CANARY_PHASE_", d.text("phase"))),
-		Watermark: d.watermark(), Path: d.optionalText("path"), Nonce: nonce,
-	}
-}
-
-func (d form) mark() *pb.SnapshotMark {
-	return &pb.SnapshotMark{
-		Source: d.source(), Snapshot: d.text("snapshot"), Database: d.text("database"), Table: d.text("table"),
-		Phase: pb.SnapshotPhase(named(pb.SnapshotPhase_value, "SNAPSHOT_PHASE_", d.text("phase"))),
-		Rows:  d.uint64("rows_published"), Chunks: d.uint64("chunks"), Lanes: d.marks(),
-		Reason: d.optionalText("reason"),
-	}
-}
-
 func (d form) table() *pb.TableSchema {
 	schema := d.inside("schema")
-	table := &pb.TableSchema{
-		Database: d.text("database"), Table: d.text("table"), Fingerprint: schema.hex64("fingerprint"),
-		ColumnsNamed: schema.flag("columns_named"),
-	}
+	table := &pb.TableSchema{Database: d.text("database"), Table: d.text("table")}
 	for _, column := range schema.forms("columns") {
-		made := &pb.Column{
-			Name: column.text("name"), MysqlType: column.optionalText("mysql_type"), Nullable: column.flag("nullable"),
-			LogicalType: pb.LogicalType(named(pb.LogicalType_value, "LOGICAL_TYPE_", column.text("type"))),
-			Unsigned:    column.flag("unsigned"), Charset: column.optionalText("charset"),
-			Collation: column.optionalUint32("collation"), Invisible: column.optionalFlag("invisible"),
-		}
-		if column.has("members") {
-			made.Members = column.texts("members")
-		}
-		table.Columns = append(table.Columns, made)
+		kind := column.named("type", pb.LogicalType(0).Descriptor())
+		made := &pb.Column{LogicalType: pb.LogicalType(kind)}
+		table.Columns = append(table.Columns, fill(column, made, "logical_type"))
 	}
-	for _, name := range schema.texts("primary_key") {
+	for _, element := range schema.list("primary_key") {
+		name, _ := element.value.(string)
 		at := slices.IndexFunc(table.Columns, func(column *pb.Column) bool { return column.Name == name })
 		if at < 0 {
 			d.wrong("primary_key", "names of columns")
-			at = 0
 		}
 		table.PrimaryKey = append(table.PrimaryKey, uint32(at))
 	}
-	return table
+	return fill(schema, table, "database", "table", "columns", "primary_key")
 }
 
+// ofBatch are fields of a batch that are not members with their names.
+var ofBatch = []string{"table", "rows", "files", "transactions", "committed_at_base_us"}
+
 // rows gives what all batches have.
-func (d form) rows(room *int) *pb.ChangeBatch {
-	batch := &pb.ChangeBatch{
-		Source: d.source(), Table: d.table(), Lane: d.text("lane"), LaneNumber: d.uint32("lane_number"),
-		LaneCount: d.uint32("lane_count"),
-	}
+func (d form) rows(room *int, given ...string) *pb.ChangeBatch {
+	batch := &pb.ChangeBatch{Table: d.table()}
 	columns := columnsOf(batch.Table)
 	for _, row := range d.forms("rows") {
 		if *d.err != nil {
 			break
 		}
-		batch.Rows = append(batch.Rows, &pb.Row{
-			Op: pb.Op(named(pb.Op_value, "OP_", row.text("op"))), Transaction: row.optionalUint32("transaction"),
-			Row: row.optionalUint64("row"), Before: row.image("before", columns, room),
-			After: row.image("after", columns, room),
-		})
+		made := &pb.Row{Before: row.image("before", columns, room), After: row.image("after", columns, room)}
+		batch.Rows = append(batch.Rows, fill(row, made, "before", "after"))
 	}
-	return batch
+	return fill(d, batch, append(given, ofBatch...)...)
 }
 
 func (d form) batch(room *int) *pb.ChangeBatch {
 	batch := d.rows(room)
-	batch.BeforeImage = pb.BeforeImage(named(pb.BeforeImage_value, "BEFORE_IMAGE_", d.text("before_image")))
-	batch.SequenceFirst = d.uint64("sequence_first")
-	batch.SnapshotNext = d.optionalUint64("snapshot_next")
-	batch.SnapshotAttempt = d.optionalUint32("snapshot_attempt")
-	files := map[string]uint32{}
 	for _, transaction := range d.forms("transactions") {
 		at := transaction.time("committed_at")
 		original := at
@@ -351,37 +262,26 @@ func (d form) batch(room *int) *pb.ChangeBatch {
 		if len(batch.Transactions) == 0 {
 			batch.CommittedAtBaseUs = at
 		}
-		place := transaction.inside("position")
-		name := place.text("file")
-		file, isKnown := files[name]
-		if !isKnown {
-			file = uint32(len(files))
-			files[name] = file
-			batch.Files = append(batch.Files, name)
+		place := fill(transaction.inside("position"), &pb.Position{})
+		file := slices.Index(batch.Files, place.File)
+		if file < 0 {
+			file = len(batch.Files)
+			batch.Files = append(batch.Files, place.File)
 		}
-		batch.Transactions = append(batch.Transactions, &pb.Transaction{
-			Gtid: transaction.optionalText("gtid"), CommittedAtDeltaUs: at - batch.CommittedAtBaseUs, File: file,
-			Offset: place.uint64("offset"), Rows: transaction.uint32("rows"),
-			ServerId: transaction.uint32("server_id"), OriginalCommittedAtDeltaUs: original - at,
-			Traceparent: transaction.optionalText("traceparent"),
-		})
+		made := &pb.Transaction{
+			CommittedAtDeltaUs: at - batch.CommittedAtBaseUs, OriginalCommittedAtDeltaUs: original - at,
+			File: uint32(file), Offset: place.Offset,
+		}
+		batch.Transactions = append(batch.Transactions,
+			fill(transaction, made, "committed_at_delta_us", "original_committed_at_delta_us", "file", "offset"))
 	}
 	return batch
 }
 
 func (d form) part(room *int) *pb.SnapshotPart {
-	batch := d.rows(room)
-	part := &pb.SnapshotPart{
-		Snapshot: d.text("snapshot"), Part: d.uint64("part"), Batch: batch, Chunk: d.uint64("chunk"),
-		Anchor:  &pb.LaneMark{Lane: batch.Lane, SequenceNext: d.uint64("anchor"), Epoch: batch.Source.GetEpoch()},
-		Attempt: d.uint32("attempt"), LastPart: d.flag("last_part"), RowsInChunk: d.uint64("rows_in_chunk"),
-		RowsSuperseded: d.uint64("rows_superseded"), AttemptPart: d.uint64("attempt_part"),
-	}
-	if d.has("key_columns") {
-		for _, ordinal := range d.list("key_columns") {
-			part.KeyColumns = append(part.KeyColumns, uint32(d.number("key_columns", ordinal, 32)))
-		}
-	}
+	batch := d.rows(room, "sequence_first", "before_image")
+	anchor := &pb.LaneMark{Lane: batch.Lane, SequenceNext: d.uint64("anchor"), Epoch: batch.Source.GetEpoch()}
+	part := fill(d, &pb.SnapshotPart{Batch: batch, Anchor: anchor}, "batch", "anchor", "key_after", "key_upto", "touched")
 	key := part.KeyColumns
 	if len(key) == 0 {
 		key = batch.Table.PrimaryKey
@@ -391,10 +291,6 @@ func (d form) part(room *int) *pb.SnapshotPart {
 	for _, touched := range d.list("touched") {
 		inside := form{object{"touched": touched}, d.err}
 		part.Touched = append(part.Touched, inside.key("touched", columns, key, room))
-	}
-	if d.has("digest") {
-		digest := d.inside("digest")
-		part.Digest = &pb.ChunkDigest{Rows: digest.uint64("rows"), Sum: digest.hex64("sum"), Xor: digest.hex64("xor")}
 	}
 	return part
 }
@@ -505,8 +401,8 @@ func vectorValue(elements []node) *pb.Value {
 func textValue(kind pb.LogicalType, text string) *pb.Value {
 	switch kind {
 	case pb.LogicalType_LOGICAL_TYPE_BINARY, pb.LogicalType_LOGICAL_TYPE_GEOMETRY, pb.LogicalType_LOGICAL_TYPE_VECTOR:
-		bytes, err := base64.StdEncoding.Strict().DecodeString(text)
-		if err != nil {
+		bytes, isBase64 := base64Bytes(text)
+		if !isBase64 {
 			return nil
 		}
 		return &pb.Value{Kind: &pb.Value_Bytes{Bytes: bytes}}
@@ -590,8 +486,8 @@ func markedValue(kind pb.LogicalType, members object) *pb.Value {
 		case name == "$diff" && isJSON && isArray:
 			return &pb.Value{Kind: &pb.Value_JsonDiff{JsonDiff: of.text}}
 		case name == "$malformed" && !isJSON && isText:
-			bytes, err := base64.StdEncoding.Strict().DecodeString(text)
-			if err != nil {
+			bytes, isBase64 := base64Bytes(text)
+			if !isBase64 {
 				return nil
 			}
 			return &pb.Value{Kind: &pb.Value_MalformedText{MalformedText: bytes}}

@@ -40,9 +40,8 @@ func elementBytesMax(bytesMax int) int { return min(bytesMax*8, 512<<20) }
 
 // openFrame gives the frame in a body, with its typed content decompressed and checked.
 func openFrame(body string, bytesMax int) (*pb.Frame, error) {
-	encoded, err := base64.StdEncoding.Strict().DecodeString(body)
-	// The decoder passes over line ends.
-	if err != nil || base64.StdEncoding.EncodedLen(len(encoded)) != len(body) {
+	encoded, isBase64 := base64Bytes(body)
+	if !isBase64 {
 		return nil, fault(Base64, "the body is not base64")
 	}
 	frame, err := parsed(encoded, bytesMax)
@@ -66,6 +65,12 @@ func openFrame(body string, bytesMax int) (*pb.Frame, error) {
 	return parsed(content, bytesMax)
 }
 
+func base64Bytes(text string) ([]byte, bool) {
+	bytes, err := base64.StdEncoding.Strict().DecodeString(text)
+	// The decoder passes over line ends.
+	return bytes, err == nil && base64.StdEncoding.EncodedLen(len(bytes)) == len(text)
+}
+
 func parsed(encoded []byte, bytesMax int) (*pb.Frame, error) {
 	if !fits(encoded, elementBytesMax(bytesMax)) {
 		return nil, fault(Memory, "the content has more elements than its limit leaves memory for")
@@ -86,7 +91,14 @@ func decompressed(frame *pb.Frame, payload []byte, bytesMax int) ([]byte, error)
 	switch frame.Codec {
 	case pb.Codec_CODEC_UNSPECIFIED, pb.Codec_CODEC_NONE:
 	case pb.Codec_CODEC_ZSTD:
-		var err error
+		var header zstd.Header
+		err := header.Decode(payload)
+		if err != nil || !header.HasFCS {
+			return nil, fault(Zstd, "the payload is no Zstandard frame that states its size")
+		}
+		if header.FrameContentSize != stated {
+			return nil, fault(Length, "the payload has %d bytes, the frame states %d", header.FrameContentSize, stated)
+		}
 		if payload, err = unzstd(payload, int64(stated)); err != nil {
 			return nil, fault(Zstd, "the payload is no Zstandard frame")
 		}

@@ -2,6 +2,8 @@ package binpulse
 
 import (
 	"encoding/json"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -191,8 +193,32 @@ func (p *jsonParser) string() (string, error) {
 		return found[1 : len(found)-1], nil
 	}
 	var text string
-	if json.Unmarshal([]byte(found), &text) != nil {
+	if json.Unmarshal([]byte(found), &text) != nil || hasHalfCharacter(found) {
 		return "", noJSON()
 	}
 	return text, nil
+}
+
+// hasHalfCharacter tells whether one half of a surrogate pair stands alone: the standard library replaces it.
+func hasHalfCharacter(text string) bool {
+	code := func(at int) rune {
+		if len(text) < at+6 || text[at:at+2] != `\u` {
+			return 0
+		}
+		value, _ := strconv.ParseUint(text[at+2:at+6], 16, 16)
+		return rune(value)
+	}
+	for at := 0; at < len(text); at++ {
+		if text[at] != '\\' {
+			continue
+		}
+		if first := code(at); utf16.IsSurrogate(first) {
+			if utf16.DecodeRune(first, code(at+6)) == utf8.RuneError {
+				return true
+			}
+			at += 6
+		}
+		at++ // what is escaped
+	}
+	return false
 }

@@ -20,6 +20,7 @@ tests! {
     the_typescript_client_keeps_a_copy_that_equals_the_source on [Mysql97];
     the_go_client_keeps_a_copy_that_equals_the_source on [Mysql97];
     the_java_client_keeps_a_copy_that_equals_the_source on [Mysql97];
+    the_rust_client_keeps_a_copy_that_equals_the_source on [Mysql97];
 }
 
 /// How an example is run, and the URL of MySQL as its driver has it.
@@ -64,6 +65,13 @@ async fn the_java_client_keeps_a_copy_that_equals_the_source(bed: Bed) -> Outcom
     let command = vec!["java".into(), "-cp".into(), classes, "binpulse.examples.Apply".into()];
     let mysql_url = |port| format!("jdbc:mariadb://127.0.0.1:{port}/?user=root");
     copied(&bed, Example { language: "Java", built, command, mysql_url }).await
+}
+
+async fn the_rust_client_keeps_a_copy_that_equals_the_source(bed: Bed) -> Outcome {
+    let built = "target/debug/examples/apply";
+    let command = vec![root().join(built).into()];
+    let mysql_url = |port| format!("mysql://root@127.0.0.1:{port}");
+    copied(&bed, Example { language: "Rust", built, command, mysql_url }).await
 }
 
 /// A table with a column of each type that a copy by SQL can have.

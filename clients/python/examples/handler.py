@@ -1,10 +1,11 @@
-"""A function of AWS Lambda, whose event source mapping has `FunctionResponseTypes = ["ReportBatchItemFailures"]`.
-With a ledger each row takes effect once, also when messages come twice or in another order: see apply.py."""
+"""A function of AWS Lambda, whose event source mapping has `FunctionResponseTypes = ["ReportBatchItemFailures"]`. It keeps
+a copy of tables, each row applied once: a message whose rows are early fails, and comes again."""
 
 import boto3
-from binpulse_client import lambda_batch, rows
+from binpulse_client import lambda_batch
+from table_copy import Copy
 
-s3 = boto3.client("s3")
+copy, s3 = Copy(), boto3.client("s3")
 
 
 def fetch(place):
@@ -12,10 +13,8 @@ def fetch(place):
 
 
 def take(message):
-    content = message.decode_with(fetch)
-    if content.kind == "change":
-        for row in rows(content.value):
-            print(content.value.table.table, row.number, row.op, row.after or row.before)
+    if not copy.take(message.decode_with(fetch)):
+        raise RuntimeError("rows before these have not come")
 
 
 def handler(event, context):

@@ -131,6 +131,14 @@ fn decompress(frame: &proto::Frame, payload: &[u8], bytes_max: u64) -> Result<Ve
     let plain = match Codec::try_from(frame.codec) {
         Ok(Codec::Unspecified | Codec::None) => payload.to_vec(),
         Ok(Codec::Zstd) => {
+            match zstd::zstd_safe::get_frame_content_size(payload) {
+                Ok(Some(size)) if size == stated => {}
+                Ok(Some(found)) => return Err(OpenError::Length { stated, found }),
+                Ok(None) | Err(_) => {
+                    let error = std::io::Error::other("it does not state its size");
+                    return Err(error.into());
+                }
+            }
             let mut decoder = zstd::stream::read::Decoder::with_buffer(payload)?;
             decoder.window_log_max(WINDOW_LOG_MAX)?;
             // The vector grows with what is really there, not with what the frame states.

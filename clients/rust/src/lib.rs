@@ -8,15 +8,20 @@
 //! * [`once`]: side effects that no transaction covers.
 //! * [`webhook`]: requests of the relay, verified.
 //! * [`frame`]: the Protobuf format.
+//!
+//! Features: `mysql` (a ledger's store over `mysql_async`), `redis` (stores of a ledger and of effects).
 
 mod content;
 mod document;
 pub mod frame;
 pub mod freshness;
+mod lambda;
 pub mod ledger;
 mod memory;
 pub mod message;
 pub mod once;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[allow(
     missing_docs,
     clippy::pedantic,
@@ -34,7 +39,8 @@ pub mod webhook;
 pub use content::Content;
 pub use document::DocumentError;
 pub use freshness::{Freshness, Health};
-pub use message::{DecodeError, Message, Pointer, Record, decode, lambda};
+pub use lambda::{LambdaResponse, Record, lambda};
+pub use message::{DecodeError, Message, Pointer, decode};
 pub use once::Once;
 pub use rows::{Image, Row, Value};
 pub use temporal::{Date, DateTime, Decimal, Time};

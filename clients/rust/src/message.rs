@@ -5,7 +5,7 @@
 //! | raw: base64 of a frame, or a JSON document of `message.format = "json"` | |
 //! | SNS's envelope around it | `{"Type": "Notification", "Message": ..}` |
 //! | a pointer to an object that holds it | a JSON array, as Amazon's extended client writes it |
-//! | an event of AWS Lambda, from SQS or SNS | [`lambda`] |
+//! | an event of AWS Lambda, from SQS or SNS | [`lambda`](crate::lambda()) |
 //!
 //! Nothing that is read here is trusted: what decodes is whole and consistent (see [`DecodeError`]).
 
@@ -230,46 +230,8 @@ impl Pointer {
     }
 }
 
-/// A message of an event of AWS Lambda.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// SQS's id of the message: names it in the answer, where it failed. Of SNS's events: SNS's id.
-    pub id: Cow<'a, str>,
-    /// The message.
-    pub message: Message<'a>,
-}
-
-/// The messages of an event of AWS Lambda, from SQS or from SNS. A record that is not one of theirs
-/// is an error of its own: the others can still be taken.
-pub fn lambda(event: &str) -> Result<Vec<Result<Record<'_>, DecodeError>>, DecodeError> {
-    let records: Vec<&RawValue> = Members::of(event)?.required("Records")?;
-    Ok(records.iter().map(|record| lambda_record(record.get())).collect())
-}
-
-fn lambda_record(record: &str) -> Result<Record<'_>, DecodeError> {
-    let record = Members::of(record)?;
-    let Some(sns) = record.raw("Sns") else {
-        let id = record.required::<Name<'_>>("messageId")?.0;
-        let attributes = texts(&record, "messageAttributes", "stringValue")?;
-        let message = match record.required::<Name<'_>>("body")?.0 {
-            Cow::Borrowed(body) => Message::new(body, attributes)?,
-            Cow::Owned(body) => owned(Message::new(&body, attributes)?),
-        };
-        return Ok(Record { id, message });
-    };
-    let sns = Members::of(sns.get())?;
-    let id = sns.required::<Name<'_>>("MessageId")?.0;
-    let attributes = texts(&sns, "MessageAttributes", "Value")?;
-    let body = sns.required::<Name<'_>>("Message")?.0;
-    Ok(Record { id, message: Message { body, attributes } })
-}
-
-fn owned(Message { body, attributes }: Message<'_>) -> Message<'static> {
-    Message { body: Cow::Owned(body.into_owned()), attributes }
-}
-
 /// The texts of attributes: each an object with the text under one name, and others beside it.
-fn texts(
+pub(crate) fn texts(
     members: &Members<'_>,
     name: &'static str,
     text: &str,

@@ -10,14 +10,18 @@
 //! use std::time::Duration;
 //! use binpulse_client::once::{MemoryStore, Once, Outcome};
 //!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
 //! let once = Once::new(MemoryStore::default(), Duration::from_secs(60), Duration::from_secs(18 * 86_400));
-//! let send = || Ok::<_, std::io::Error>("sent");
-//! assert!(matches!(once.run("prod/1/shop.orders#0/17", send), Ok(Outcome::Ran("sent"))));
-//! assert!(matches!(once.run("prod/1/shop.orders#0/17", send), Ok(Outcome::Done)));
+//! let send = async || Ok::<_, std::io::Error>("sent");
+//! assert!(matches!(once.run("prod/1/shop.orders#0/17", send()).await, Ok(Outcome::Ran("sent"))));
+//! assert!(matches!(once.run("prod/1/shop.orders#0/17", send()).await, Ok(Outcome::Done)));
+//! # }
 //! ```
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,13 +46,23 @@ pub trait Store {
 
     /// Claims an id: in progress from now on for `lease`, unless it is done, or is in progress and its
     /// lease has not ended.
-    fn claim(&self, id: &str, lease: Duration) -> Result<Claim, Self::Error>;
+    fn claim(
+        &self,
+        id: &str,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Claim, Self::Error>> + Send;
 
     /// It is done, and this is to be known for `keep`. Says whether the claim was still the caller's.
-    fn done(&self, id: &str, fence: u64, keep: Duration) -> Result<bool, Self::Error>;
+    fn done(
+        &self,
+        id: &str,
+        fence: u64,
+        keep: Duration,
+    ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
     /// It was not done: anybody may claim it, if the claim is still the caller's.
-    fn release(&self, id: &str, fence: u64) -> Result<(), Self::Error>;
+    fn release(&self, id: &str, fence: u64)
+    -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// What became of an effect.
@@ -98,25 +112,26 @@ impl<S: Store> Once<S> {
         &self.store
     }
 
-    /// Runs `effect` unless it was done for this id.
-    pub fn run<T, E>(
+    /// Runs `effect` unless it was done for this id; else it is never polled.
+    pub async fn run<T, E>(
         &self,
         id: &str,
-        effect: impl FnOnce() -> Result<T, E>,
+        effect: impl Future<Output = Result<T, E>>,
     ) -> Result<Outcome<T>, OnceError<S::Error, E>> {
-        let fence = match self.store.claim(id, self.lease).map_err(OnceError::Claim)? {
+        let fence = match self.store.claim(id, self.lease).await.map_err(OnceError::Claim)? {
             Claim::Yours { fence } => fence,
             Claim::Taken => return Ok(Outcome::Taken),
             Claim::Done => return Ok(Outcome::Done),
         };
-        match effect() {
+        match effect.await {
             Ok(value) => {
-                let was_ours = self.store.done(id, fence, self.keep).map_err(OnceError::Done)?;
+                let was_ours =
+                    self.store.done(id, fence, self.keep).await.map_err(OnceError::Done)?;
                 Ok(if was_ours { Outcome::Ran(value) } else { Outcome::Late(value) })
             }
             Err(error) => {
                 // Should this fail too, the lease ends by itself.
-                let _released = self.store.release(id, fence);
+                let _released = self.store.release(id, fence).await;
                 Err(OnceError::Effect(error))
             }
         }
@@ -162,7 +177,7 @@ impl MemoryStore {
 impl Store for MemoryStore {
     type Error = Infallible;
 
-    fn claim(&self, id: &str, lease: Duration) -> Result<Claim, Infallible> {
+    async fn claim(&self, id: &str, lease: Duration) -> Result<Claim, Infallible> {
         let mut states = self.states();
         match states.by_id.get(id).filter(|state| !state.has_ended()) {
             Some(State { fence: None, .. }) => return Ok(Claim::Done),
@@ -179,7 +194,7 @@ impl Store for MemoryStore {
         Ok(Claim::Yours { fence })
     }
 
-    fn done(&self, id: &str, fence: u64, keep: Duration) -> Result<bool, Infallible> {
+    async fn done(&self, id: &str, fence: u64, keep: Duration) -> Result<bool, Infallible> {
         let mut states = self.states();
         let was_ours = states.by_id.get(id).is_some_and(|state| state.fence == Some(fence));
         // It has taken place, whoever is at it now.
@@ -187,7 +202,7 @@ impl Store for MemoryStore {
         Ok(was_ours)
     }
 
-    fn release(&self, id: &str, fence: u64) -> Result<(), Infallible> {
+    async fn release(&self, id: &str, fence: u64) -> Result<(), Infallible> {
         let mut states = self.states();
         if states.by_id.get(id).is_some_and(|state| state.fence == Some(fence)) {
             states.by_id.remove(id);
@@ -206,52 +221,54 @@ mod tests {
         Once::new(MemoryStore::default(), lease, keep)
     }
 
-    fn ran(once: &Once<MemoryStore>, result: Result<u8, u8>) -> String {
-        match once.run("id", || result) {
+    async fn ran(once: &Once<MemoryStore>, result: Result<u8, u8>) -> String {
+        match once.run("id", async { result }).await {
             Ok(outcome) => format!("{outcome:?}"),
             Err(error) => error.to_string(),
         }
     }
 
-    #[test]
-    fn an_effect_takes_place_once_and_again_only_after_a_failure() {
+    #[tokio::test]
+    async fn an_effect_takes_place_once_and_again_only_after_a_failure() {
         let once = once(LONG, LONG);
-        assert_eq!(ran(&once, Err(5)), "the effect failed: 5");
-        assert_eq!(ran(&once, Ok(1)), "Ran(1)");
-        assert_eq!(ran(&once, Ok(2)), "Done");
+        assert_eq!(ran(&once, Err(5)).await, "the effect failed: 5");
+        assert_eq!(ran(&once, Ok(1)).await, "Ran(1)");
+        assert_eq!(ran(&once, Ok(2)).await, "Done");
     }
 
-    #[test]
-    fn nobody_else_acts_within_the_lease_and_somebody_does_after_it() {
+    #[tokio::test]
+    async fn nobody_else_acts_within_the_lease_and_somebody_does_after_it() {
         let held = once(LONG, LONG);
-        let claim = held.store().claim("id", LONG).expect("never fails");
-        assert_eq!(ran(&held, Ok(1)), "Taken");
+        let claim = held.store().claim("id", LONG).await.expect("never fails");
+        assert_eq!(ran(&held, Ok(1)).await, "Taken");
         let Claim::Yours { fence } = claim else { panic!("{claim:?}") };
-        held.store().release("id", fence + 1).expect("never fails");
-        assert_eq!(ran(&held, Ok(1)), "Taken");
-        held.store().release("id", fence).expect("never fails");
-        assert_eq!(ran(&held, Ok(1)), "Ran(1)");
+        held.store().release("id", fence + 1).await.expect("never fails");
+        assert_eq!(ran(&held, Ok(1)).await, "Taken");
+        held.store().release("id", fence).await.expect("never fails");
+        assert_eq!(ran(&held, Ok(1)).await, "Ran(1)");
 
         let crashed = once(Duration::ZERO, LONG);
-        crashed.store().claim("id", Duration::ZERO).expect("never fails");
-        assert_eq!(ran(&crashed, Ok(1)), "Ran(1)");
+        crashed.store().claim("id", Duration::ZERO).await.expect("never fails");
+        assert_eq!(ran(&crashed, Ok(1)).await, "Ran(1)");
     }
 
-    #[test]
-    fn who_was_too_slow_is_told() {
+    #[tokio::test]
+    async fn who_was_too_slow_is_told() {
         let once = once(Duration::ZERO, LONG);
-        let slow = once.run("id", || {
-            assert!(matches!(once.run("id", || Ok::<_, ()>(2)), Ok(Outcome::Ran(2))));
+        let slow = once.run("id", async {
+            let other = once.run("id", async { Ok::<_, ()>(2) }).await;
+            assert!(matches!(other, Ok(Outcome::Ran(2))));
             Ok::<_, ()>(1)
         });
+        let slow = slow.await;
         assert!(matches!(slow, Ok(Outcome::Late(1))), "{slow:?}");
     }
 
-    #[test]
-    fn what_has_ended_takes_no_memory() {
+    #[tokio::test]
+    async fn what_has_ended_takes_no_memory() {
         let once = once(LONG, Duration::ZERO);
         for number in 0..5_000 {
-            let done = once.run(&number.to_string(), || Ok::<_, ()>(()));
+            let done = once.run(&number.to_string(), async { Ok::<_, ()>(()) }).await;
             assert!(matches!(done, Ok(Outcome::Ran(()))));
         }
         assert!(once.store().states().by_id.len() <= 1024);

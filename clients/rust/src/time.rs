@@ -44,7 +44,13 @@ pub(crate) fn micros_of_days(text: &str) -> Option<i128> {
 /// Day number since 1970-01-01. Counted in years that begin on March 1, so that the leap day is the
 /// last of its year.
 fn days(year: i128, month: i128, day: i128) -> Option<i128> {
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 => 28 + i128::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if !(1..=12).contains(&month) || !(1..=days).contains(&day) {
         return None;
     }
     let year = if month <= 2 { year - 1 } else { year };
@@ -75,6 +81,9 @@ mod tests {
             ("2026-11-18 11:06:40Z", None),
             ("2026-11-18T24:06:40Z", None),
             ("2026-13-18T11:06:40Z", None),
+            ("2026-02-29T11:06:40Z", None),
+            ("2000-02-29T00:00:00Z", Some(951_782_400_000_000)),
+            ("2026-11-31T11:06:40Z", None),
             ("2026-11-18T11:06:40.0000000Z", None),
             ("2026-11-18T11:06:+4Z", None),
             ("", None),

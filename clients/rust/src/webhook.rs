@@ -72,7 +72,10 @@ pub fn verify_webhook<'h>(
     let id = required("webhook-id")?;
     let timestamp = required("webhook-timestamp")?;
     let signatures = required("webhook-signature")?;
-    let signed_at: u64 = timestamp.parse().map_err(|_| WebhookError::Timestamp)?;
+    // Rust's own reader takes a sign too.
+    let digits = Some(timestamp).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let signed_at = digits.and_then(|text| text.parse::<u64>().ok());
+    let signed_at = signed_at.ok_or(WebhookError::Timestamp)?;
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let apart_seconds = now.abs_diff(signed_at);
     if apart_seconds > TOLERANCE.as_secs() {

@@ -1,13 +1,11 @@
-/** A function of AWS Lambda, whose event source mapping has `FunctionResponseTypes: ["ReportBatchItemFailures"]`.
- * With a ledger each row takes effect once, also when messages come twice or in another order: see apply.ts. */
+/** A function of AWS Lambda, whose event source mapping has `FunctionResponseTypes: ["ReportBatchItemFailures"]`. It keeps
+ * a copy of tables, each row applied once: a message whose rows are early fails, and comes again. */
 
-import { lambdaBatch, type LambdaEvent, rows } from "../src/index.js";
+import { lambdaBatch, type LambdaEvent } from "../src/index.js";
+import { take } from "./copy.js";
 import { fromS3 } from "./s3.js";
 
 export const handler = (event: LambdaEvent) =>
   lambdaBatch(event, async (message) => {
-    const content = await message.decodeWith(fromS3);
-    if (content.kind !== "change") return;
-    const table = content.value.table?.table;
-    for (const row of rows(content.value)) console.log(table, row.number, row.op, row.after ?? row.before);
+    if (!(await take(await message.decodeWith(fromS3)))) throw new Error("rows before these have not come");
   });

@@ -43,34 +43,41 @@ export function crc32c(bytes: Uint8Array): number {
   return ~crc >>> 0;
 }
 
-/** The content size that a Zstandard frame states; undefined: the bytes are not one whole frame with a size.
- *
- * Looked at before anything is decompressed: the library takes as much memory as a frame states, and goes on
- * with a frame behind the first. */
-export function zstdSize(bytes: Uint8Array): number | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 6 || view.getUint32(0, true) !== 0xfd2fb528) return undefined;
+/** The content size that a Zstandard frame states, and where its blocks begin; undefined: it states none. */
+function zstdHeader(bytes: Uint8Array): { size: number; at: number } | undefined {
+  if (bytes.length < 6 || bytes[0] !== 0x28 || bytes[1] !== 0xb5 || bytes[2] !== 0x2f || bytes[3] !== 0xfd) {
+    return undefined;
+  }
   const flags = bytes[4]!;
   const isSingle = (flags & 0x20) !== 0;
-  const dictionary = [0, 1, 2, 4][flags & 3]!;
   const sizeBytes = [isSingle ? 1 : 0, 2, 4, 8][flags >> 6]!;
-  let at = (isSingle ? 5 : 6) + dictionary;
-  if (sizeBytes === 0 || dictionary !== 0 || bytes.length < at + sizeBytes) return undefined;
-  let size = 0;
+  const at = isSingle ? 5 : 6;
+  const hasDictionary = (flags & 3) !== 0;
+  if (sizeBytes === 0 || hasDictionary || bytes.length < at + sizeBytes) return undefined;
+  let size = sizeBytes === 2 ? 256 : 0;
   for (let byte = 0; byte < sizeBytes; byte++) size += bytes[at + byte]! * 2 ** (8 * byte);
-  if (sizeBytes === 2) size += 256;
-  at += sizeBytes;
+  return { size, at: at + sizeBytes };
+}
+
+/** The size of the content that is stated; undefined: the bytes are no Zstandard frame that states one. Looked at
+ * before anything is decompressed: the library takes as much memory as a frame states. */
+export const zstdSize = (bytes: Uint8Array): number | undefined => zstdHeader(bytes)?.size;
+
+/** Whether the bytes are one frame: the library goes on with others behind it. */
+function isOneFrame(bytes: Uint8Array): boolean {
+  let at = zstdHeader(bytes)?.at ?? bytes.length;
   for (let isLast = false; !isLast;) {
-    if (bytes.length < at + 3) return undefined;
+    if (bytes.length < at + 3) return false;
     const block = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16);
     isLast = (block & 1) === 1;
     at += 3 + ((block & 6) === 2 ? 1 : block >>> 3);
   }
-  return at + (flags & 4 ? 4 : 0) === bytes.length ? size : undefined;
+  return at + (bytes[4]! & 4 ? 4 : 0) === bytes.length;
 }
 
 /** Decompresses a frame of which `zstdSize` was looked at; undefined: it is damaged. */
 export function unzstd(bytes: Uint8Array): Uint8Array | undefined {
+  if (!isOneFrame(bytes)) return undefined;
   try {
     return decompress(bytes);
   } catch {

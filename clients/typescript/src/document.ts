@@ -1,16 +1,18 @@
-/** Documents of the `json` format to the contract's messages. */
+/** Documents of the `json` format to the contract's messages. Their members have the names of its fields. */
 
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import {
+  create, type DescEnum, type DescField, type DescMessage, type MessageInitShape, type MessageShape, ScalarType,
+} from "@bufbuild/protobuf";
 
 import { base64 } from "./bytes.js";
 import { DecodeError } from "./errors.js";
 import { FORMAT_VERSION } from "./frame.js";
 import {
-  BeforeImage, type ChangeBatch, ChangeBatchSchema, type Column, ImageSchema, type Image, LogicalType, Op, RowSchema,
-  SchemaChangeSchema, SnapshotMarkSchema, SnapshotPartSchema, SnapshotPhase, SourceSchema, SuppressedSchema, TableSchemaSchema,
-  type Value, ValueSchema,
+  type ChangeBatch, ChangeBatchSchema, type Column, ColumnSchema, type Image, ImageSchema, LogicalType,
+  LogicalTypeSchema, PositionSchema, RowSchema, SchemaChangeSchema, SnapshotMarkSchema, type SnapshotPart,
+  SnapshotPartSchema, SuppressedSchema, type TableSchema, TableSchemaSchema, TransactionSchema, type Value, ValueSchema,
 } from "./gen/binpulse/v1/change_pb.js";
-import { CanaryPhase, CanarySchema, HeartbeatSchema, WatermarkSchema } from "./gen/binpulse/v1/pulse_pb.js";
+import { CanarySchema, HeartbeatSchema } from "./gen/binpulse/v1/pulse_pb.js";
 import { Digits, type Json, jsonText } from "./json.js";
 import type { Content } from "./message.js";
 
@@ -19,22 +21,23 @@ type Members = Map<string, Json>;
 /** The content of a document; its rows have at most `cellsMax` values. */
 export function content(document: Json, cellsMax: number): Content {
   const members = object(document, "the document");
-  const kind = text(members, "kind");
-  const version = number(members, "v");
-  if (version !== FORMAT_VERSION) {
+  const kind = asText(members.get("kind"), "kind");
+  const version = integer(members.get("v"), "v", 0n, U32_MAX);
+  if (version !== BigInt(FORMAT_VERSION)) {
     throw new DecodeError("version", `found version ${version}, expected ${FORMAT_VERSION}`);
   }
   const room = { cells: cellsMax };
   switch (kind) {
     case "change": return { kind, value: batch(members, room) };
-    case "canary": return { kind, value: canary(members, room) };
-    case "heartbeat": return { kind, value: heartbeat(members) };
-    case "schema": return { kind, value: schemaChange(members) };
-    case "suppressed": return { kind, value: suppressed(members) };
+    case "canary": return { kind, value: made(CanarySchema, members, { batch: batch(members, room) }) };
+    case "heartbeat": return { kind, value: made(HeartbeatSchema, members) };
+    case "schema": return { kind, value: made(SchemaChangeSchema, members) };
+    case "suppressed": return { kind, value: made(SuppressedSchema, members) };
     case "snapshot":
-      return optional(members, "phase") !== undefined
-        ? { kind: "snapshot_mark", value: mark(members) }
-        : { kind: "snapshot_part", value: part(members, room) };
+      if (optional(members, "phase") === undefined) return { kind: "snapshot_part", value: part(members, room) };
+      return {
+        kind: "snapshot_mark", value: made(SnapshotMarkSchema, members, { rows: long(members, "rows_published") }),
+      };
     default: return { kind: "unknown" };
   }
 }
@@ -59,21 +62,9 @@ function list(members: Members, name: string): Json[] {
   throw wrong(name, "an array");
 }
 
-function text(members: Members, name: string): string {
-  return asText(members.get(name), name);
-}
-
 function asText(value: Json | undefined, place: string): string {
   if (typeof value === "string") return value;
   throw wrong(place, "a text");
-}
-
-const optionalText = (members: Members, name: string): string => asText(optional(members, name) ?? "", name);
-
-function flag(members: Members, name: string, missing?: boolean): boolean {
-  const value = members.get(name) ?? missing;
-  if (typeof value === "boolean") return value;
-  throw wrong(name, "true or false");
 }
 
 /** An integer between two bounds. */
@@ -91,10 +82,6 @@ const U64_MAX = 2n ** 64n - 1n;
 const U32_MAX = 2n ** 32n - 1n;
 
 const long = (members: Members, name: string): bigint => integer(members.get(name), name, 0n, U64_MAX);
-const signed = (members: Members, name: string): bigint => integer(members.get(name), name, I64_MIN, I64_MAX);
-const number = (members: Members, name: string): number => Number(integer(members.get(name), name, 0n, U32_MAX));
-const optionalLong = (members: Members, name: string): bigint => (members.has(name) ? long(members, name) : 0n);
-const optionalNumber = (members: Members, name: string): number => (members.has(name) ? number(members, name) : 0);
 
 function encoded(value: Json | undefined, place: string): Uint8Array {
   const bytes = base64(asText(value, place));
@@ -108,172 +95,78 @@ function hex(value: Json | undefined, place: string, length: number): string {
   throw wrong(place, `${2 * length} hexadecimal digits`);
 }
 
-const TIME = /^(-?\d{4,9}-\d{2}-\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,6}))?Z$/;
+const TIME = /^(\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):\d{2}:\d{2})(?:\.(\d{1,6}))?Z$/;
 
 /** RFC 3339 to microseconds since 1970, exactly. */
 function time(members: Members, name: string): bigint {
-  const found = TIME.exec(text(members, name));
-  const day = found && Date.parse(`${found[1]}T00:00:00Z`);
-  if (!found || day === null || Number.isNaN(day)) throw wrong(name, "a time of RFC 3339 in UTC");
-  const [hour, minute, second] = found.slice(2, 5).map(Number) as [number, number, number];
-  const seconds = BigInt(day / 1000 + hour * 3600 + minute * 60 + second);
-  return seconds * 1_000_000n + BigInt((found[5] ?? "").padEnd(6, "0"));
+  const [, text, fraction = ""] = TIME.exec(asText(members.get(name), name)) ?? [];
+  const whole = new Date(`${text}Z`);
+  // Date takes February 30 for March 2.
+  if (!text || Number.isNaN(whole.getTime()) || !whole.toISOString().startsWith(text)) {
+    throw wrong(name, "a time of RFC 3339 in UTC");
+  }
+  return BigInt(whole.getTime()) * 1000n + BigInt(fraction.padEnd(6, "0"));
 }
 
-function source(document: Members): MessageInitShape<typeof SourceSchema> {
-  const form = object(document.get("source"), "source");
-  return {
-    stream: text(form, "stream"),
-    serverUuid: text(form, "server_uuid"),
-    serverId: number(form, "server_id"),
-    epoch: long(form, "epoch"),
-    connectorVersion: optionalText(form, "connector_version"),
-    snapshot: flag(form, "snapshot", false),
-  };
+/** The value of an enumeration with this name, in small letters and without its prefix; 0: none. */
+function named(of: DescEnum, form: Json | undefined): number {
+  const name = (of.sharedPrefix + asText(form, of.name)).toUpperCase();
+  return of.values.find((value) => value.name === name)?.number ?? 0;
 }
 
-function position(members: Members, name = "position") {
-  const form = optional(members, name);
-  if (form === undefined) return {};
-  const place = object(form, name);
-  return { position: { file: text(place, "file"), offset: long(place, "offset") } };
+/** What a document need not have, or has as null; of the contract's other fields it has all. */
+const OPTIONAL = new Set([
+  "certificate", "charset", "collation", "connector_version", "database", "digest", "digests", "gtid", "gtid_first",
+  "instance", "invisible", "key_after", "key_columns", "key_upto", "members", "mysql_type", "nonce", "path",
+  "position", "reason", "row", "snapshot_attempt", "snapshot_next", "traceparent", "transaction", "watermark",
+]);
+
+/** A message of the contract: its fields are members of an object, unless they are given. */
+function made<Of extends DescMessage>(of: Of, form: Json | undefined, given: object = {}): MessageShape<Of> {
+  const members = object(form, of.name);
+  const init: Record<string, unknown> = { ...given };
+  for (const field of of.fields) {
+    const { name, localName } = field;
+    if (localName in init) continue;
+    if (name.endsWith("_us") && !members.has(name)) init[localName] = time(members, name.slice(0, -3));
+    else if (optional(members, name) !== undefined || !OPTIONAL.has(name)) {
+      init[localName] = field.fieldKind === "list"
+        ? list(members, name).map((one) => member(field, one))
+        : member(field, members.get(name));
+    }
+  }
+  return create(of, init as MessageInitShape<Of>);
 }
 
-const marks = (members: Members) =>
-  list(members, "lanes").map((form) => {
-    const lane = object(form, "lanes");
-    return { lane: text(lane, "lane"), sequenceNext: long(lane, "sequence_next"), epoch: long(lane, "epoch") };
-  });
-
-function watermark(document: Members): { watermark?: MessageInitShape<typeof WatermarkSchema> } {
-  const form = optional(document, "watermark");
-  if (form === undefined) return {};
-  const mark = object(form, "watermark");
-  const proof = optional(mark, "certificate");
-  return {
-    watermark: {
-      verdict: text(mark, "verdict"),
-      serverUuid: text(mark, "server_uuid"),
-      gtidSet: text(mark, "gtid_set"),
-      ...position(mark),
-      lanes: marks(mark),
-      lanesTruncated: flag(mark, "lanes_truncated"),
-      takenAtUs: signed(mark, "taken_at_us"),
-      ...(proof === undefined ? {} : { certificate: certificate(object(proof, "certificate")) }),
-    },
-  };
+function member(field: DescField, form: Json | undefined): unknown {
+  const place = field.name;
+  if (field.message) return made(field.message, form);
+  if (field.enum) return named(field.enum, form);
+  switch (field.scalar) {
+    case ScalarType.STRING: return asText(form, place);
+    case ScalarType.BYTES: return encoded(form, place);
+    case ScalarType.UINT32: return Number(integer(form, place, 0n, U32_MAX));
+    case ScalarType.UINT64: return integer(form, place, 0n, U64_MAX);
+    case ScalarType.FIXED64: return BigInt(`0x${hex(form, place, 8)}`);
+    case ScalarType.INT64: return integer(form, place, I64_MIN, I64_MAX);
+  }
+  if (typeof form === "boolean") return form;
+  throw wrong(place, "true or false");
 }
 
-const certificate = (proof: Members) => ({
-  heartbeatFirst: long(proof, "heartbeat_first"),
-  heartbeatLast: long(proof, "heartbeat_last"),
-  gtidSetFirst: text(proof, "gtid_set_first"),
-  gtidSetLast: text(proof, "gtid_set_last"),
-  userTransactions: long(proof, "user_transactions"),
-  filteredTransactions: long(proof, "filtered_transactions"),
-  heartbeatTransactions: long(proof, "heartbeat_transactions"),
-  canaryTransactions: long(proof, "canary_transactions"),
-  provenAtUs: signed(proof, "proven_at_us"),
-});
-
-/** The value of an enumeration with this name, in small letters; 0: none. */
-function named(of: Record<string, string | number>, name: string): number {
-  const value = of[name.toUpperCase()];
-  return typeof value === "number" ? value : 0;
-}
-
-function canary(document: Members, room: Room) {
-  const nonce = optional(document, "nonce");
-  return create(CanarySchema, {
-    number: long(document, "number"),
-    phase: named(CanaryPhase, text(document, "phase")),
-    writtenAtUs: time(document, "written_at"),
-    batch: batch(document, room),
-    path: optionalText(document, "path"),
-    ...(nonce === undefined ? {} : { nonce: encoded(nonce, "nonce") }),
-    ...watermark(document),
-  });
-}
-
-const heartbeat = (document: Members) =>
-  create(HeartbeatSchema, {
-    source: source(document),
-    number: long(document, "number"),
-    writtenAtUs: time(document, "written_at"),
-    gtid: optionalText(document, "gtid"),
-    ...position(document),
-    committedAtUs: time(document, "committed_at"),
-    ...watermark(document),
-  });
-
-const schemaChange = (document: Members) =>
-  create(SchemaChangeSchema, {
-    source: source(document),
-    database: optionalText(document, "database"),
-    statement: text(document, "statement"),
-    gtid: optionalText(document, "gtid"),
-    ...position(document),
-    committedAtUs: time(document, "committed_at"),
-    sequence: long(document, "sequence"),
-    lane: text(document, "lane"),
-  });
-
-const suppressed = (document: Members) =>
-  create(SuppressedSchema, {
-    source: source(document),
-    lane: text(document, "lane"),
-    database: text(document, "database"),
-    table: text(document, "table"),
-    sequenceFirst: long(document, "sequence_first"),
-    count: long(document, "count"),
-    reason: text(document, "reason"),
-    by: text(document, "by"),
-    gtidFirst: optionalText(document, "gtid_first"),
-    sinceUs: time(document, "since"),
-  });
-
-const mark = (document: Members) =>
-  create(SnapshotMarkSchema, {
-    source: source(document),
-    snapshot: text(document, "snapshot"),
-    database: text(document, "database"),
-    table: text(document, "table"),
-    phase: named(SnapshotPhase, text(document, "phase")),
-    rows: long(document, "rows_published"),
-    chunks: long(document, "chunks"),
-    lanes: marks(document),
-    reason: optionalText(document, "reason"),
-  });
-
-function table(document: Members) {
+function table(document: Members): TableSchema {
   const schema = object(document.get("schema"), "schema");
   const columns = list(schema, "columns").map((value) => {
-    const form = object(value, "columns");
-    return {
-      name: text(form, "name"),
-      logicalType: named(LogicalType, text(form, "type")),
-      mysqlType: optionalText(form, "mysql_type"),
-      nullable: flag(form, "nullable"),
-      unsigned: flag(form, "unsigned"),
-      charset: optionalText(form, "charset"),
-      collation: optionalNumber(form, "collation"),
-      members: form.has("members") ? list(form, "members").map((member) => asText(member, "members")) : [],
-      invisible: flag(form, "invisible", false),
-    };
+    const type = object(value, "columns").get("type");
+    return made(ColumnSchema, value, { logicalType: named(LogicalTypeSchema, type) });
   });
   const primaryKey = list(schema, "primary_key").map((name) => {
     const at = columns.findIndex((column) => column.name === name);
     if (at < 0) throw wrong("primary_key", "names of columns");
     return at;
   });
-  return create(TableSchemaSchema, {
-    database: text(document, "database"),
-    table: text(document, "table"),
-    columns,
-    primaryKey,
-    fingerprint: BigInt(`0x${hex(schema.get("fingerprint"), "fingerprint", 8)}`),
-    columnsNamed: flag(schema, "columns_named"),
-  });
+  const [database, name] = ["database", "table"].map((of) => asText(document.get(of), of));
+  return made(TableSchemaSchema, schema, { database, table: name, columns, primaryKey });
 }
 
 /** How many values may still be made. */
@@ -315,95 +208,55 @@ class Columns {
   }
 }
 
-/** What all batches have. */
-function rows(document: Members, room: Room): ChangeBatch {
+/** A batch with its rows. */
+function batchOf(document: Members, room: Room, given: object): ChangeBatch {
   const schema = table(document);
   const columns = new Columns(schema.columns, room);
-  return create(ChangeBatchSchema, {
-    source: source(document),
-    table: schema,
-    lane: text(document, "lane"),
-    laneNumber: number(document, "lane_number"),
-    laneCount: number(document, "lane_count"),
-    rows: list(document, "rows").map((value) => {
-      const form = object(value, "rows");
-      const before = optional(form, "before");
-      const after = optional(form, "after");
-      return create(RowSchema, {
-        op: named(Op, text(form, "op")),
-        transaction: optionalNumber(form, "transaction"),
-        row: optionalLong(form, "row"),
-        ...(before === undefined ? {} : { before: columns.image(before, "rows.before") }),
-        ...(after === undefined ? {} : { after: columns.image(after, "rows.after") }),
-      });
-    }),
+  const rows = list(document, "rows").map((value) => {
+    const form = object(value, "rows");
+    const image = (name: string) => {
+      const found = optional(form, name);
+      return found === undefined ? undefined : columns.image(found, `rows.${name}`);
+    };
+    return made(RowSchema, form, { before: image("before"), after: image("after") });
   });
+  return made(ChangeBatchSchema, document, { ...given, table: schema, rows });
 }
 
 function batch(document: Members, room: Room): ChangeBatch {
-  const made = rows(document, room);
-  made.beforeImage = named(BeforeImage, text(document, "before_image"));
-  made.sequenceFirst = long(document, "sequence_first");
-  made.snapshotNext = optionalLong(document, "snapshot_next");
-  made.snapshotAttempt = optionalNumber(document, "snapshot_attempt");
+  const files: string[] = [];
+  let committedAtBaseUs: bigint | undefined;
   const transactions = list(document, "transactions").map((value) => {
     const form = object(value, "transactions");
-    const place = object(form.get("position"), "transactions.position");
+    const { file, offset } = made(PositionSchema, form.get("position"));
+    if (!files.includes(file)) files.push(file);
     const atUs = time(form, "committed_at");
+    committedAtBaseUs ??= atUs;
     const originalUs = form.has("original_committed_at") ? time(form, "original_committed_at") : atUs;
-    return { form, atUs, originalUs, file: text(place, "file"), offset: long(place, "offset") };
+    return made(TransactionSchema, form, {
+      file: files.indexOf(file), offset, committedAtDeltaUs: atUs - committedAtBaseUs,
+      originalCommittedAtDeltaUs: originalUs - atUs,
+    });
   });
-  made.committedAtBaseUs = transactions[0]?.atUs ?? 0n;
-  made.files = [...new Set(transactions.map(({ file }) => file))];
-  const files = new Map(made.files.map((file, at) => [file, at]));
-  const init = transactions.map(({ form, atUs, originalUs, file, offset }) => ({
-    gtid: optionalText(form, "gtid"),
-    committedAtDeltaUs: atUs - made.committedAtBaseUs,
-    file: files.get(file) ?? 0,
-    offset,
-    rows: number(form, "rows"),
-    serverId: number(form, "server_id"),
-    originalCommittedAtDeltaUs: originalUs - atUs,
-    traceparent: optionalText(form, "traceparent"),
-  }));
-  made.transactions = create(ChangeBatchSchema, { transactions: init }).transactions;
-  return made;
+  return batchOf(document, room, { files, transactions, committedAtBaseUs: committedAtBaseUs ?? 0n });
 }
 
-function part(document: Members, room: Room) {
-  const made = rows(document, room);
-  const schema = made.table!;
+function part(document: Members, room: Room): SnapshotPart {
+  const nothing = { files: [], transactions: [], committedAtBaseUs: 0n, sequenceFirst: 0n, beforeImage: 0 };
+  const whole = batchOf(document, room, nothing);
+  const schema = whole.table!;
   const columns = new Columns(schema.columns, room);
-  const keyColumns = document.has("key_columns")
-    ? list(document, "key_columns").map((value) => Number(integer(value, "key_columns", 0n, U32_MAX)))
-    : [];
+  const keyColumns = (optional(document, "key_columns") === undefined ? [] : list(document, "key_columns"))
+    .map((value) => Number(integer(value, "key_columns", 0n, U32_MAX)));
   const key = keyColumns.length > 0 ? keyColumns : schema.primaryKey;
-  const after = optional(document, "key_after");
-  const upto = optional(document, "key_upto");
-  const digest = optional(document, "digest");
-  const short = digest === undefined ? undefined : object(digest, "digest");
-  return create(SnapshotPartSchema, {
-    snapshot: text(document, "snapshot"),
-    part: long(document, "part"),
-    anchor: { lane: made.lane, sequenceNext: long(document, "anchor"), epoch: made.source?.epoch ?? 0n },
-    batch: made,
-    chunk: long(document, "chunk"),
-    attempt: number(document, "attempt"),
-    lastPart: flag(document, "last_part"),
-    ...(after === undefined ? {} : { keyAfter: columns.key(after, "key_after", key) }),
-    ...(upto === undefined ? {} : { keyUpto: columns.key(upto, "key_upto", key) }),
+  const bound = (name: string) => {
+    const form = optional(document, name);
+    return form === undefined ? undefined : columns.key(form, name, key);
+  };
+  return made(SnapshotPartSchema, document, {
+    batch: whole, keyColumns, keyAfter: bound("key_after"), keyUpto: bound("key_upto"),
+    anchor: { lane: whole.lane, sequenceNext: long(document, "anchor"), epoch: whole.source?.epoch ?? 0n },
     touched: list(document, "touched").map((form) => columns.key(form, "touched", key)),
-    rowsInChunk: long(document, "rows_in_chunk"),
-    rowsSuperseded: long(document, "rows_superseded"),
-    attemptPart: long(document, "attempt_part"),
-    keyColumns,
-    ...(short === undefined ? {} : {
-      digest: {
-        rows: long(short, "rows"),
-        sum: BigInt(`0x${hex(short.get("sum"), "digest.sum", 8)}`),
-        xor: BigInt(`0x${hex(short.get("xor"), "digest.xor", 8)}`),
-      },
-    }),
   });
 }
 
@@ -463,8 +316,9 @@ function floatKind(type: LogicalType, form: Json): Kind | undefined {
 function float(form: Json, isSingle: boolean): number | undefined {
   const isWord = form === "NaN" || form === "Infinity" || form === "-Infinity";
   if (!isWord && !(form instanceof Digits)) return undefined;
-  const value = Number(isWord ? form : form.text);
-  return isSingle ? Math.fround(value) : value;
+  const exact = Number(isWord ? form : form.text);
+  const value = isSingle ? Math.fround(exact) : exact;
+  return isWord || Number.isFinite(value) ? value : undefined;
 }
 
 /** What an object stands for that JSON does not have. A JSON column may hold such a document itself: it is

@@ -57,7 +57,7 @@ function decompressed(frame: Frame, payload: Uint8Array, bytesMax: number): Uint
       return payload;
     case Codec.ZSTD: {
       const size = zstdSize(payload);
-      if (size === undefined) throw new DecodeError("zstd", "the payload is not one Zstandard frame with a size");
+      if (size === undefined) throw new DecodeError("zstd", "the payload is no Zstandard frame that states its size");
       if (BigInt(size) !== stated) throw length(size);
       const content = unzstd(payload);
       if (!content) throw new DecodeError("zstd", "the payload is no Zstandard frame");

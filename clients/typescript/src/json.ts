@@ -99,7 +99,9 @@ class Parser {
     this.at = at + 1;
     if (isPlain) return this.text.slice(start + 1, at);
     try {
-      return JSON.parse(this.text.slice(start, at + 1)) as string;
+      const found = JSON.parse(this.text.slice(start, at + 1)) as string;
+      if (/[\ud800-\udfff]/u.test(found)) throw fault(); // half of a character
+      return found;
     } catch {
       throw fault();
     }

@@ -1,15 +1,13 @@
-// Keeps a copy of tables in a MySQL database, each row applied exactly once: the numbers of the lanes change in the
-// transaction of the rows.
+// Keeps a copy of tables in a MySQL database, each row applied exactly once: see ../internal/tables.
 //
 //	QUEUE_URL=... MYSQL_URL='root@tcp(127.0.0.1:3306)/' go run ./apply
 //
-// The tables are there already, with the columns of the source's. The visibility timeout of the queue is longer than
-// the ledger's wait for a gap (5 minutes): messages that wait are kept in memory. With ROWS it ends after so many rows.
+// The visibility timeout of the queue is longer than the ledger's wait for a gap (5 minutes): messages that wait are
+// kept in memory. With ROWS it ends after so many rows.
 package main
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log"
 	"math"
@@ -20,91 +18,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/go-sql-driver/mysql"
 
 	binpulse "binpulse/client"
-	pb "binpulse/client/binpulsev1"
 	"binpulse/client/examples/internal/s3"
+	"binpulse/client/examples/internal/tables"
 )
-
-type consumer struct {
-	db        *sql.DB
-	store     binpulse.SQLStore
-	ledger    *binpulse.Ledger
-	freshness *binpulse.Freshness
-	applied   int
-}
-
-func open(ctx context.Context, url string) (*consumer, error) {
-	settings, err := mysql.ParseDSN(url)
-	if err != nil {
-		return nil, err
-	}
-	settings.Params = map[string]string{
-		"time_zone": "'+00:00'", "sql_mode": "'NO_AUTO_VALUE_ON_ZERO'", "foreign_key_checks": "0",
-	}
-	server, err := sql.Open("mysql", settings.FormatDSN())
-	if err != nil {
-		return nil, err
-	}
-	defer server.Close()
-	if _, err := server.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS binpulse_consumer"); err != nil {
-		return nil, err
-	}
-	settings.DBName = "binpulse_consumer"
-	db, err := sql.Open("mysql", settings.FormatDSN())
-	if err != nil {
-		return nil, err
-	}
-	if _, err := db.ExecContext(ctx, binpulse.LanesTable+" COLLATE utf8mb4_bin"); err != nil {
-		return nil, err
-	}
-	store := binpulse.SQLStore{DB: db}
-	ledger := binpulse.NewLedger(store, binpulse.DefaultWaits)
-	return &consumer{db: db, store: store, ledger: ledger, freshness: new(binpulse.Freshness)}, nil
-}
-
-// take takes a message; whether it is done with: else rows before it have not come.
-func (c *consumer) take(ctx context.Context, content binpulse.Content) (bool, error) {
-	switch content := content.(type) {
-	case *pb.Canary:
-		c.freshness.Observe(content)
-		c.ledger.Watermark(content, time.Now())
-	case *pb.Suppressed:
-		return true, c.ledger.Suppressed(ctx, content, time.Now(), nil)
-	case *pb.ChangeBatch:
-		decision, err := c.ledger.Take(ctx, content, time.Now(), func(ctx context.Context, change binpulse.Change) error {
-			tx, err := c.db.BeginTx(ctx, nil)
-			if err != nil {
-				return err
-			}
-			defer tx.Rollback()
-			at := 0
-			for row := range binpulse.Rows(content) {
-				if at >= change.Skip && at < change.Skip+change.Take {
-					if err := apply(ctx, tx, content.Table, row); err != nil {
-						return err
-					}
-				}
-				at++
-			}
-			if err := c.store.In(tx).Save(ctx, change); err != nil {
-				return err
-			}
-			c.applied += change.Take
-			return tx.Commit()
-		})
-		return decision != binpulse.Wait, err
-	}
-	return true, nil
-}
 
 type waiting struct {
 	content binpulse.Content
 	receipt *string
 }
 
-func (c *consumer) run(ctx context.Context, rowsMax int) error {
+func run(ctx context.Context, c *tables.Copy, rowsMax int) error {
 	settings, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
 		return err
@@ -112,7 +37,7 @@ func (c *consumer) run(ctx context.Context, rowsMax int) error {
 	client, fetch := sqs.NewFromConfig(settings), s3.Fetch(settings)
 	queue := aws.String(os.Getenv("QUEUE_URL"))
 	var held []waiting
-	for c.applied < rowsMax {
+	for c.Applied < rowsMax {
 		received, err := client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 5, MessageAttributeNames: []string{"All"},
 		})
@@ -134,11 +59,11 @@ func (c *consumer) run(ctx context.Context, rowsMax int) error {
 			}
 			held = append(held, waiting{content, of.ReceiptHandle})
 		}
-		for before := -1; before != c.applied; {
-			before = c.applied
+		for before := -1; before != c.Applied; {
+			before = c.Applied
 			var left []waiting
 			for _, one := range held {
-				isDone, err := c.take(ctx, one.content)
+				isDone, err := c.Take(ctx, one.content)
 				if err != nil {
 					return err
 				}
@@ -152,7 +77,7 @@ func (c *consumer) run(ctx context.Context, rowsMax int) error {
 			}
 			held = left
 		}
-		for name, gap := range c.ledger.Gaps(time.Now()) {
+		for name, gap := range c.Ledger.Gaps(time.Now()) {
 			return fmt.Errorf("rows %d to %d of %s are missing: replay them, or give them up", gap.First, gap.Last, name.Lane)
 		}
 	}
@@ -161,7 +86,7 @@ func (c *consumer) run(ctx context.Context, rowsMax int) error {
 
 func main() {
 	ctx := context.Background()
-	consumer, err := open(ctx, os.Getenv("MYSQL_URL"))
+	consumer, err := tables.Open(ctx, os.Getenv("MYSQL_URL"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -171,8 +96,8 @@ func main() {
 			log.Fatal(err)
 		}
 	}
-	if err := consumer.run(ctx, rowsMax); err != nil {
+	if err := run(ctx, consumer, rowsMax); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("{\"rows\": %d}\n", consumer.applied)
+	fmt.Printf("{\"rows\": %d}\n", consumer.Applied)
 }

@@ -1,40 +1,54 @@
-// A function of AWS Lambda, whose event source mapping has FunctionResponseTypes = ["ReportBatchItemFailures"]. With a
-// ledger each row takes effect once, also when messages come twice or in another order: see ../apply.
+// A function of AWS Lambda, whose event source mapping has FunctionResponseTypes = ["ReportBatchItemFailures"]. It keeps a
+// copy of tables, each row applied once: a message whose rows are early fails, and comes again.
 package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log"
+	"os"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/config"
 
 	binpulse "binpulse/client"
-	pb "binpulse/client/binpulsev1"
 	"binpulse/client/examples/internal/s3"
+	"binpulse/client/examples/internal/tables"
 )
 
-func main() {
-	settings, err := config.LoadDefaultConfig(context.Background())
+type handler func(context.Context, binpulse.LambdaEvent) (binpulse.LambdaResponse, error)
+
+func open(ctx context.Context, url string) (handler, error) {
+	settings, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
-		log.Fatal(err)
+		return nil, err
 	}
 	fetch := s3.Fetch(settings)
+	copied, err := tables.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
 	take := func(ctx context.Context, message binpulse.Message) error {
 		content, err := message.DecodeWith(ctx, fetch)
 		if err != nil {
 			return err
 		}
-		if batch, isRows := content.(*pb.ChangeBatch); isRows {
-			for row := range binpulse.Rows(batch) {
-				fmt.Println(batch.Table.Table, row.Number, row.Op, row.Before, row.After)
-			}
+		isDone, err := copied.Take(ctx, content)
+		if err == nil && !isDone {
+			err = errors.New("rows before these have not come")
 		}
-		return nil
+		return err
 	}
-	failed := func(id string, err error) { log.Print(id, err) }
-	lambda.Start(func(ctx context.Context, event binpulse.LambdaEvent) (binpulse.LambdaResponse, error) {
+	failed := func(id string, err error) { log.Print(id, ": ", err) }
+	return func(ctx context.Context, event binpulse.LambdaEvent) (binpulse.LambdaResponse, error) {
 		return binpulse.LambdaBatch(ctx, event, take, failed), nil
-	})
+	}, nil
+}
+
+func main() {
+	handler, err := open(context.Background(), os.Getenv("MYSQL_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	lambda.Start(handler)
 }

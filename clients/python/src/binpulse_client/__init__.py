@@ -3,7 +3,7 @@ row once and to know that none is missing. See README.md."""
 
 from .errors import DecodeError, Elsewhere, WebhookError
 from .freshness import Freshness, Health
-from .ledger import Change, Decision, Gap, Lane, Ledger, Offer, State, Waits
+from .ledger import Change, Decision, Gap, Lane, Ledger, Offer, State, Store, Waits
 from .message import Content, Message, Pointer, decode, lambda_batch, lambda_records
 from .once import Claim, MemoryStore, Once, Outcome
 from .rows import (ABSENT, EnumIndex, Geometry, Image, Json, JsonDiff, MalformedText, Omitted, Row, SetMask, TimeText,
@@ -15,6 +15,6 @@ __all__ = [
     "ABSENT", "Change", "Claim", "Conflict", "Content", "DecodeError", "Decision", "Elsewhere", "EnumIndex",
     "Freshness", "Gap", "Geometry", "Health", "Image", "Json", "JsonDiff", "Lane", "Ledger", "MalformedText",
     "MemoryStore", "Message", "Offer", "Omitted", "Once", "Outcome", "Pointer", "RedisOnceStore", "RedisStore",
-    "Row", "SetMask", "SqlStore", "State", "TimeText", "Waits", "WebhookError", "decode", "key_of",
+    "Row", "SetMask", "SqlStore", "State", "Store", "TimeText", "Waits", "WebhookError", "decode", "key_of",
     "lambda_batch", "lambda_records", "rows", "verify_webhook",
 ]

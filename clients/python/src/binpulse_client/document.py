@@ -1,8 +1,10 @@
-"""Documents of the `json` format to the contract's messages."""
+"""Documents of the `json` format to the contract's messages. Their members have the names of its fields."""
 
 import base64
 import json
+import math
 import re
+import struct
 from datetime import datetime, timedelta, timezone
 
 from . import contract
@@ -10,10 +12,20 @@ from .errors import DecodeError
 from .frame import FORMAT_VERSION
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# What a document need not have, or has as null; of the contract's other fields it has all.
+_OPTIONAL = {
+    "certificate", "charset", "collation", "connector_version", "database", "digest", "digests", "gtid", "gtid_first",
+    "instance", "invisible", "key_after", "key_columns", "key_upto", "members", "mysql_type", "nonce", "path",
+    "position", "reason", "row", "snapshot_attempt", "snapshot_next", "traceparent", "transaction", "watermark"}
 
 
-class _Raw(str):
-    """The digits of a number as they stand in the document: no float has lost any."""
+class _Digits:
+    """A number as it stands in the document: no float has lost any of its digits."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text):
+        self.text = text
 
 
 def _members(pairs):
@@ -23,53 +35,88 @@ def _members(pairs):
     return members
 
 
+def _no_number(name):
+    raise ValueError(name)
+
+
 def parse(text):
     """JSON whose numbers keep their digits."""
     try:
-        return json.loads(text, parse_int=_Raw, parse_float=_Raw, object_pairs_hook=_members)
+        return json.loads(text, parse_int=_Digits, parse_float=_Digits, parse_constant=_no_number,
+                          object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
         raise DecodeError("document", "the body is no JSON") from error
 
 
-def content(document):
-    """Kind and contents of a document."""
+def content(document, cells_max):
+    """Kind and contents of a document, whose rows have at most so many values."""
     try:
-        return _content(document)
+        return _content(document, cells_max)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         # No words of these: they show values.
         raise DecodeError("document", f"a member is missing or has another form ({type(error).__name__})") from None
 
 
-def _content(document):
-    kind, version = document["kind"], int(document["v"])
+def _content(document, cells_max):
+    kind, version = document["kind"], int(document["v"].text)
     if version != FORMAT_VERSION:
         raise DecodeError("version", f"found version {version}, expected {FORMAT_VERSION}")
     if kind == "change":
-        return kind, _batch(document)
+        return kind, _batch(document, cells_max)
+    if kind == "canary":
+        return kind, _made(contract.Canary, document, batch=_batch(document, cells_max))
+    if kind == "snapshot" and document.get("phase"):
+        rows = int(document["rows_published"].text)
+        return "snapshot_mark", _made(contract.SnapshotMark, document, rows=rows)
     if kind == "snapshot":
-        return ("snapshot_mark", _mark(document)) if document.get("phase") else ("snapshot_part", _part(document))
-    makers = {"canary": _canary, "heartbeat": _heartbeat, "schema": _schema, "suppressed": _suppressed}
-    return (kind, makers[kind](document)) if kind in makers else ("unknown", None)
+        return "snapshot_part", _part(document, cells_max)
+    makers = {"heartbeat": contract.Heartbeat, "schema": contract.SchemaChange, "suppressed": contract.Suppressed}
+    return (kind, _made(makers[kind], document)) if kind in makers else ("unknown", None)
 
 
-def _source(document):
-    source = document["source"]
-    return contract.Source(
-        stream=source["stream"], server_uuid=source["server_uuid"], server_id=int(source["server_id"]),
-        epoch=int(source["epoch"]), connector_version=source.get("connector_version", ""),
-        snapshot=source.get("snapshot", False))
+def _made(message, form, **given):
+    """A message of the contract, whose fields are members of an object."""
+    for field in message.DESCRIPTOR.fields:
+        name = field.name
+        if name in given:
+            continue
+        if name.endswith("_us") and name not in form:
+            given[name] = _time(form[name.removesuffix("_us")])
+        elif form.get(name) is not None or name not in _OPTIONAL:
+            given[name] = _member(field, form[name])
+    return message(**given)
 
 
-def _position(place):
-    return contract.Position(file=place["file"], offset=int(place["offset"])) if place else None
+def _member(field, form):
+    """The value of a field, of which protobuf itself looks at type and range."""
+    if isinstance(form, list):
+        return [_member(field, one) for one in form]
+    if field.message_type:
+        return _made(getattr(contract, field.message_type.name), form)
+    if field.enum_type:
+        return _enum(field.enum_type, form)
+    if field.type == field.TYPE_BYTES:
+        return base64.b64decode(form, validate=True)
+    if field.type == field.TYPE_FIXED64:
+        return int.from_bytes(_hex(form, 8))
+    if isinstance(form, bool) != (field.type == field.TYPE_BOOL):
+        raise TypeError("no value of its field")
+    return int(form.text) if isinstance(form, _Digits) else form
 
 
-def _marks(lanes):
-    return [contract.LaneMark(lane=mark["lane"], sequence_next=int(mark["sequence_next"]), epoch=int(mark["epoch"]))
-            for mark in lanes]
+def _list(form, name):
+    if not isinstance(form[name], list):
+        raise TypeError("no array")
+    return form[name]
 
 
-_TIME = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,6}))?Z")
+def _hex(form, length):
+    if not re.fullmatch("[0-9a-f]{%d}" % (2 * length), form):
+        raise ValueError("no hexadecimal digits")
+    return bytes.fromhex(form)
+
+
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,6}))?Z", re.ASCII)
 
 
 def _time(text):
@@ -81,123 +128,70 @@ def _time(text):
     return whole // timedelta(microseconds=1) + int((found[2] or "0").ljust(6, "0"))
 
 
-def _watermark(document):
-    mark = document.get("watermark")
-    if not mark:
-        return None
-    proof = mark["certificate"]
-    numbers = ("heartbeat_first", "heartbeat_last", "user_transactions", "filtered_transactions",
-               "heartbeat_transactions", "canary_transactions", "proven_at_us")
-    certificate = proof and contract.QuietCertificate(
-        gtid_set_first=proof["gtid_set_first"], gtid_set_last=proof["gtid_set_last"],
-        **{name: int(proof[name]) for name in numbers})
-    return contract.Watermark(
-        verdict=mark["verdict"], server_uuid=mark["server_uuid"], gtid_set=mark["gtid_set"],
-        position=_position(mark["position"]), lanes=_marks(mark["lanes"]), certificate=certificate,
-        lanes_truncated=mark["lanes_truncated"], taken_at_us=int(mark["taken_at_us"]))
-
-
-def _enum(enum, prefix, name):
-    return enum.Value(prefix + name.upper()) if prefix + name.upper() in enum.keys() else 0
-
-
-def _canary(document):
-    return contract.Canary(
-        number=int(document["number"]), written_at_us=_time(document["written_at"]), batch=_batch(document),
-        phase=_enum(contract.CanaryPhase, "CANARY_PHASE_", document["phase"]), watermark=_watermark(document),
-        path=document.get("path") or "", nonce=base64.b64decode(document.get("nonce") or "", validate=True))
-
-
-def _heartbeat(document):
-    return contract.Heartbeat(
-        source=_source(document), number=int(document["number"]), written_at_us=_time(document["written_at"]),
-        gtid=document["gtid"] or "", position=_position(document["position"]),
-        committed_at_us=_time(document["committed_at"]), watermark=_watermark(document))
-
-
-def _schema(document):
-    return contract.SchemaChange(
-        source=_source(document), database=document["database"] or "", statement=document["statement"],
-        gtid=document["gtid"] or "", position=_position(document["position"]), lane=document["lane"],
-        committed_at_us=_time(document["committed_at"]), sequence=int(document["sequence"]))
-
-
-def _suppressed(document):
-    return contract.Suppressed(
-        source=_source(document), lane=document["lane"], database=document["database"], table=document["table"],
-        sequence_first=int(document["sequence_first"]), count=int(document["count"]), reason=document["reason"],
-        by=document["by"], gtid_first=document["gtid_first"] or "", since_us=_time(document["since"]))
-
-
-def _mark(document):
-    return contract.SnapshotMark(
-        source=_source(document), snapshot=document["snapshot"], database=document["database"],
-        table=document["table"], phase=_enum(contract.SnapshotPhase, "SNAPSHOT_PHASE_", document["phase"]),
-        rows=int(document["rows_published"]), chunks=int(document["chunks"]), lanes=_marks(document["lanes"]),
-        reason=document["reason"] or "")
+def _enum(enum, name):
+    """The value with this name, in small letters and without its prefix; 0: none."""
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    found = enum.values_by_name.get(prefix + name.upper())
+    return found.number if found else 0
 
 
 def _table(document):
-    schema, table = document["schema"], contract.TableSchema(database=document["database"], table=document["table"])
-    for column in schema["columns"]:
-        table.columns.add(
-            name=column["name"], mysql_type=column["mysql_type"], nullable=column["nullable"],
-            logical_type=_enum(contract.LogicalType, "LOGICAL_TYPE_", column["type"]), unsigned=column["unsigned"],
-            charset=column["charset"], members=column["members"], invisible=column["invisible"],
-            collation=int(column["collation"]))
-    names = [column.name for column in table.columns]
-    table.primary_key.extend(names.index(name) for name in schema["primary_key"])
-    table.fingerprint, table.columns_named = int(schema["fingerprint"], 16), schema["columns_named"]
-    return table
+    schema = document["schema"]
+    logical_type = contract.Column.DESCRIPTOR.fields_by_name["logical_type"].enum_type
+    columns = [_made(contract.Column, column, logical_type=_enum(logical_type, column["type"]))
+               for column in _list(schema, "columns")]
+    names = [column.name for column in columns]
+    return _made(contract.TableSchema, schema, columns=columns, database=document["database"], table=document["table"],
+                 primary_key=[names.index(name) for name in _list(schema, "primary_key")])
 
 
-def _rows(document):
-    """What all batches have."""
-    batch = contract.ChangeBatch(
-        source=_source(document), table=_table(document), lane=document["lane"],
-        lane_number=int(document["lane_number"]), lane_count=int(document["lane_count"]))
-    columns = {column.name: (at, column) for at, column in enumerate(batch.table.columns)}
-    for form in document["rows"]:
-        row = batch.rows.add(op=_enum(contract.Op, "OP_", form["op"]), transaction=int(form.get("transaction", 0)),
-                             row=int(form.get("row", 0)))
+def _rows(document, cells_max, **given):
+    """A batch with its rows."""
+    table = _table(document)
+    columns = {column.name: (at, column) for at, column in enumerate(table.columns)}
+    batch = _made(contract.ChangeBatch, document, table=table, rows=[], **given)
+    op = contract.Row.DESCRIPTOR.fields_by_name["op"].enum_type
+    forms = _list(document, "rows")
+    if sum((form["before"] is not None) + (form["after"] is not None) for form in forms) * len(columns) > cells_max:
+        raise DecodeError("document", "more values than the limits allow")
+    for form in forms:
+        row = batch.rows.add(op=_enum(op, form["op"]))
+        for member in ("transaction", "row"):
+            if member in form:
+                setattr(row, member, int(form[member].text))
         for member in ("before", "after"):
             if form[member] is not None:
-                image = getattr(row, member)
-                image.SetInParent()
-                image.values.extend(contract.Value() for _ in columns)
+                values = [contract.Value() for _ in columns]
                 for name, value in form[member].items():
                     at, column = columns[name]
-                    _set(image.values[at], column, value)
+                    _set(values[at], column, value)
+                getattr(row, member).values.extend(values)
+                getattr(row, member).SetInParent()
     return batch
 
 
-def _batch(document):
-    batch = _rows(document)
-    batch.sequence_first = int(document["sequence_first"])
-    batch.before_image = _enum(contract.BeforeImage, "BEFORE_IMAGE_", document["before_image"])
-    batch.snapshot_next = int(document.get("snapshot_next", 0))
-    batch.snapshot_attempt = int(document.get("snapshot_attempt", 0))
+def _batch(document, cells_max):
+    batch = _rows(document, cells_max, transactions=[], files=[], committed_at_base_us=0)
     files = {}
-    for form in document["transactions"]:
+    for form in _list(document, "transactions"):
         at_us = _time(form["committed_at"])
         if not batch.transactions:
             batch.committed_at_base_us = at_us
         original_us = _time(form["original_committed_at"]) if "original_committed_at" in form else at_us
-        batch.transactions.add(
-            gtid=form["gtid"] or "", committed_at_delta_us=at_us - batch.committed_at_base_us,
-            file=files.setdefault(form["position"]["file"], len(files)), offset=int(form["position"]["offset"]),
-            rows=int(form["rows"]), server_id=int(form["server_id"]),
-            original_committed_at_delta_us=original_us - at_us)
+        place = _made(contract.Position, form["position"])
+        batch.transactions.append(_made(
+            contract.Transaction, form, file=files.setdefault(place.file, len(files)), offset=place.offset,
+            committed_at_delta_us=at_us - batch.committed_at_base_us, original_committed_at_delta_us=original_us - at_us))
     batch.files.extend(files)
     return batch
 
 
-def _part(document):
-    batch = _rows(document)
-    table = batch.table
-    columns = {column.name: column for column in table.columns}
-    key_columns = [int(ordinal) for ordinal in document.get("key_columns", ())]
-    names = [table.columns[ordinal].name for ordinal in key_columns or table.primary_key]
+def _part(document, cells_max):
+    batch = _rows(document, cells_max, transactions=[], files=[], committed_at_base_us=0, sequence_first=0,
+                  before_image=0)
+    columns = {column.name: column for column in batch.table.columns}
+    key_columns = [int(ordinal.text) for ordinal in document.get("key_columns", ())]
+    names = [batch.table.columns[ordinal].name for ordinal in key_columns or batch.table.primary_key]
 
     def key(form):
         image = contract.Image()
@@ -205,20 +199,11 @@ def _part(document):
             _set(image.values.add(), columns[name], form[name])
         return image
 
-    def bound(name):
-        return key(document[name]) if document.get(name) is not None else None
-
-    digest = document.get("digest")
-    return contract.SnapshotPart(
-        snapshot=document["snapshot"], part=int(document["part"]), batch=batch, chunk=int(document["chunk"]),
-        anchor=contract.LaneMark(
-            lane=batch.lane, sequence_next=int(document["anchor"]), epoch=batch.source.epoch),
-        attempt=int(document["attempt"]), last_part=document["last_part"], key_after=bound("key_after"),
-        key_upto=bound("key_upto"), touched=[key(form) for form in document["touched"]],
-        rows_in_chunk=int(document["rows_in_chunk"]), rows_superseded=int(document["rows_superseded"]),
-        attempt_part=int(document["attempt_part"]), key_columns=key_columns,
-        digest=digest and contract.ChunkDigest(
-            rows=int(digest["rows"]), sum=int(digest["sum"], 16), xor=int(digest["xor"], 16)))
+    bounds = {name: key(document[name]) for name in ("key_after", "key_upto") if document.get(name) is not None}
+    anchor = contract.LaneMark(
+        lane=batch.lane, sequence_next=int(document["anchor"].text), epoch=batch.source.epoch)
+    return _made(contract.SnapshotPart, document, batch=batch, anchor=anchor, key_columns=key_columns,
+                 touched=[key(form) for form in _list(document, "touched")], **bounds)
 
 
 _T = contract.LogicalType.Value
@@ -239,37 +224,40 @@ def _set(value, column, form):
         value.json = _text(form)
     elif kind == _VECTOR and isinstance(form, list):
         value.vector.SetInParent()
-        value.vector.elements.extend(_float(element) for element in form)
-    elif isinstance(form, _Raw):
-        _set_number(value, column, form)
-    elif not isinstance(form, str):
+        value.vector.elements.extend(_float(element, _FLOAT) for element in form)
+    elif kind in (_FLOAT, _DOUBLE):
+        setattr(value, "float" if kind == _FLOAT else "double", _float(form, kind))
+    elif isinstance(form, _Digits):
+        _set_integer(value, column, int(form.text))
+    elif kind in (_INTEGER, _BIT, _YEAR):
         raise TypeError("no value of its column")
     elif kind in (_BINARY, _GEOMETRY, _VECTOR):
         value.bytes = base64.b64decode(form, validate=True)
-    elif kind in (_FLOAT, _DOUBLE) and form in _NOT_FINITE:
-        setattr(value, "float" if kind == _FLOAT else "double", float(form))
-    elif kind in (_INTEGER, _BIT, _YEAR, _FLOAT, _DOUBLE):
-        raise TypeError("no value of its column")
     else:
         value.text = form
 
 
-def _set_number(value, column, form):
+def _set_integer(value, column, number):
     kind = column.logical_type
-    if kind in (_FLOAT, _DOUBLE):
-        setattr(value, "float" if kind == _FLOAT else "double", float(form))
-    elif kind == _YEAR or kind == _INTEGER and not column.unsigned and int(form) < 1 << 63:
-        value.integer = int(form)
+    is_signed = kind == _YEAR or kind == _INTEGER and not column.unsigned
+    # Where the log does not tell the sign, a value may be above what a signed one holds.
+    if kind == _INTEGER and number < 0 or is_signed and number < 1 << 63:
+        value.integer = number
     elif kind in (_INTEGER, _BIT, _ENUM, _SET):
-        value.unsigned = int(form)
+        value.unsigned = number
     else:
         raise TypeError("no value of its column")
 
 
-def _float(form):
-    if not isinstance(form, _Raw) and form not in _NOT_FINITE:
-        raise TypeError("no number")
-    return float(form)
+def _float(form, kind):
+    if isinstance(form, str) and form in _NOT_FINITE:
+        return float(form)
+    number = float(form.text)
+    if not math.isfinite(number):
+        raise OverflowError("more than a double holds")
+    if kind == _FLOAT:
+        struct.pack("<f", number)  # raises where it is more than a float holds
+    return number
 
 
 def _marked(value, kind, form):
@@ -284,7 +272,7 @@ def _marked(value, kind, form):
     elif name == "$malformed" and kind != _JSON:
         value.malformed_text = base64.b64decode(inside, validate=True)
     elif name == "$omitted" and isinstance(inside, dict) and inside.keys() == {"size_bytes", "sha256"}:
-        value.omitted.size_bytes, value.omitted.sha256 = int(inside["size_bytes"]), bytes.fromhex(inside["sha256"])
+        value.omitted.size_bytes, value.omitted.sha256 = int(inside["size_bytes"].text), _hex(inside["sha256"], 32)
     else:
         return False
     return True
@@ -292,8 +280,8 @@ def _marked(value, kind, form):
 
 def _text(form):
     """JSON as text; its numbers have their digits."""
-    if isinstance(form, _Raw):
-        return str(form)
+    if isinstance(form, _Digits):
+        return form.text
     if isinstance(form, dict):
         return "{" + ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {_text(value)}" for name, value in form.items()) + "}"
     if isinstance(form, list):

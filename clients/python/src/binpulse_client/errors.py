@@ -4,7 +4,7 @@
 class DecodeError(Exception):
     """The message is not what the contract says. `reason` names the kind of fault."""
 
-    def __init__(self, reason, text):
+    def __init__(self, reason: str, text: str):
         super().__init__(f"{reason}: {text}")
         self.reason = reason
 
@@ -21,6 +21,6 @@ class Elsewhere(DecodeError):
 class WebhookError(Exception):
     """The request is not to be believed. `reason` is `missing`, `time`, `secret` or `signature`."""
 
-    def __init__(self, reason, text):
+    def __init__(self, reason: str, text: str):
         super().__init__(text)
         self.reason = reason

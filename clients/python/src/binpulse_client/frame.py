@@ -2,6 +2,7 @@
 
 import base64
 
+import zstandard
 from google.protobuf.message import DecodeError as ProtobufError
 
 from . import contract
@@ -12,9 +13,11 @@ from .memory import fits
 FORMAT_VERSION = 1
 # Contents have at most so many bytes, but for single rows that came by way of an object.
 CONTENT_BYTES_MAX = 64 << 20
-WINDOW_BYTES_MAX = 128 << 20
-# Elements of lists take more memory than in a frame, by this factor at most, and at most so many bytes.
-_ELEMENTS_FACTOR, _ELEMENTS_BYTES_MAX = 8, 512 << 20
+
+
+def elements_max(bytes_max):
+    """How many elements the lists of a content may have, for a limit of its size: decoded, one takes 50 to 200 bytes."""
+    return min(bytes_max * 8, 512 << 20) // 100
 
 
 def open_frame(body, bytes_max=CONTENT_BYTES_MAX):
@@ -25,20 +28,25 @@ def open_frame(body, bytes_max=CONTENT_BYTES_MAX):
         encoded = base64.b64decode(body, validate=True)
     except ValueError as error:
         raise DecodeError("base64", "the body is not base64") from error
-    frame = _parsed(encoded, bytes_max)
+    _check_elements(encoded, bytes_max)
+    frame = _parsed(encoded)
     if frame.format_version != FORMAT_VERSION:
         raise DecodeError("version", f"found format version {frame.format_version}, expected {FORMAT_VERSION}")
     if frame.WhichOneof("content") != "payload":
         return frame
     content = _content(frame, bytes_max)
+    _check_elements(content, bytes_max)  # before the checksum, which takes longer
     if crc32c(content) != frame.crc32c:
         raise DecodeError("checksum", "CRC-32C is not the stated one")
-    return _parsed(content, bytes_max)
+    return _parsed(content)
 
 
-def _parsed(encoded, bytes_max):
-    if not fits(encoded, min(bytes_max * _ELEMENTS_FACTOR, _ELEMENTS_BYTES_MAX)):
+def _check_elements(encoded, bytes_max):
+    if not fits(encoded, elements_max(bytes_max)):
         raise DecodeError("memory", "the content has more elements than its limit leaves memory for")
+
+
+def _parsed(encoded):
     try:
         return contract.Frame.FromString(encoded)
     except ProtobufError as error:
@@ -59,24 +67,14 @@ def _content(frame, bytes_max):
     return content
 
 
-try:
-    from compression import zstd  # Python 3.14
-
-    def _unzstd(compressed, size):
-        """At most one byte more than stated, whatever the compressed bytes expand to."""
-        options = {zstd.DecompressionParameter.window_log_max: WINDOW_BYTES_MAX.bit_length() - 1}
-        try:
-            return zstd.ZstdDecompressor(options=options).decompress(compressed, max_length=size + 1)
-        except zstd.ZstdError as error:
-            raise DecodeError("zstd", "the payload is no Zstandard frame") from error
-except ImportError:
-    import zstandard
-
-    def _unzstd(compressed, size):
-        """At most one byte more than stated, whatever the compressed bytes expand to."""
-        decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES_MAX)
-        try:
-            with decompressor.stream_reader(compressed) as reader:
-                return reader.read(size + 1)
-        except zstandard.ZstdError as error:
-            raise DecodeError("zstd", "the payload is no Zstandard frame") from error
+def _unzstd(compressed, size):
+    """No more than stated, whatever the compressed bytes expand to: the frame itself states a size, and is alone."""
+    try:
+        found = zstandard.frame_content_size(compressed)
+        if found < 0:
+            raise DecodeError("zstd", "the payload does not state its size")
+        if found != size:
+            raise DecodeError("length", f"the payload has {found} bytes of content, the frame states {size}")
+        return zstandard.ZstdDecompressor().decompress(compressed, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise DecodeError("zstd", "the payload is no Zstandard frame") from error

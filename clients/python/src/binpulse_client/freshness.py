@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Freshness:
     def __init__(self):
         self.written_at_us = self.watermark = self.certificate = None
 
-    def observe(self, canary):
+    def observe(self, canary: Any) -> None:
         """Takes a canary, in whichever order they come."""
         written_at_us = canary.written_at_us or _committed_at_us(canary)
         if not written_at_us:
@@ -32,14 +33,14 @@ class Freshness:
         if self.written_at_us is None or self.written_at_us <= written_at_us:
             self.written_at_us, self.watermark = written_at_us, mark
 
-    def age(self, now=None):
+    def age(self, now: float | None = None) -> float | None:
         """Age of the newest canary in seconds, None before the first; 0 of one of the future: clocks differ."""
         if self.written_at_us is None:
             return None
         now = time.time() if now is None else now
         return max(now - self.written_at_us / 1e6, 0.0)
 
-    def health(self, age_max=60.0, now=None):
+    def health(self, age_max: float = 60.0, now: float | None = None) -> Health:
         """All in one: a canary older than `age_max` seconds is too old. Six times `canary.interval`, which is
         60 s unless it was changed, passes over one that is late."""
         age = self.age(now)
@@ -49,7 +50,7 @@ class Freshness:
             return Health("stale", age)
         return Health("fresh", age, self.watermark.verdict if self.watermark is not None else "")
 
-    def quiet_until_us(self):
+    def quiet_until_us(self) -> int | None:
         """Until when it is proven that no transaction had rows for this stream, microseconds since 1970; None
         where that is not proven."""
         proof = self.certificate

@@ -8,8 +8,13 @@ is certain, or has lasted for long enough, that rows do not come.
 
 import bisect
 import copy
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, Protocol
+
+
+LaneName = tuple[str, int, str]  # stream, epoch, lane
 
 
 class Decision(Enum):
@@ -46,7 +51,7 @@ class State:
     rows that are suppressed and have not come, pairs of a first and a last number."""
 
     next: int = 0
-    suppressed: tuple = ()
+    suppressed: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Change:
     """A change of a lane, to be stored in the transaction of its rows' effect. `lane` is (stream, epoch, lane);
     `before` is None where the store does not know it yet. `skip` and `take` are those of an Offer."""
 
-    lane: tuple
+    lane: LaneName
     before: State | None
     after: State
     skip: int = 0
@@ -73,7 +78,8 @@ class Gap:
 class Lane:
     """The numbers of one lane in one epoch. `next` is the number that is expected, None: not known yet."""
 
-    def __init__(self, next=None, waits=Waits(), now=0.0, suppressed=()):
+    def __init__(self, next: int | None = None, waits: Waits = Waits(), now: float = 0.0,
+                 suppressed: Iterable[tuple[int, int]] = ()):
         self.next, self._waits, self._since = next, waits, now
         self._held, self._absent, self._suppressed = {}, {}, {}  # first number to last
         self._accepted, self._accepted_later = None, None  # number below which all was accepted, and when
@@ -81,11 +87,11 @@ class Lane:
             self._suppress(first, last, now)
 
     @property
-    def state(self):
+    def state(self) -> State:
         """What a store keeps."""
         return State(self.next or 0, tuple(sorted(self._suppressed.items())))
 
-    def offer(self, first, count, now):
+    def offer(self, first: int, count: int, now: float) -> Offer:
         """`count` rows have arrived from `first` on. Who is told to apply some says so with `applied`."""
         after = first + count
         if count <= 0:
@@ -105,13 +111,13 @@ class Lane:
         self._held[first] = max(self._held.get(first, 0), after - 1)
         return Offer(Decision.WAIT)
 
-    def applied(self, first, count, now):
+    def applied(self, first: int, count: int, now: float) -> None:
         """`count` rows from `first` on are applied now, as an Offer said."""
         _remove(self._suppressed, first, first + count - 1)
         if self.next is None or first + count > self.next:
             self._move_to(first + count, now)
 
-    def suppressed(self, first, last, now):
+    def suppressed(self, first: int, last: int, now: float) -> None:
         """A message said that these rows are suppressed: no gap. They may still come, and are then to be
         applied once."""
         if self.next is None and first <= 1:
@@ -124,14 +130,14 @@ class Lane:
             _insert(self._suppressed, first, last)
             self.absent(max(first, self.next or 1), last, now)
 
-    def copy(self):
+    def copy(self) -> "Lane":
         """A lane that changes by itself."""
         other = copy.copy(self)
         other._held, other._absent = dict(self._held), dict(self._absent)
         other._suppressed = dict(self._suppressed)
         return other
 
-    def watermark(self, sequence_next, now):
+    def watermark(self, sequence_next: int, now: float) -> None:
         """A canary's watermark names the lane: all below was accepted by the topic before it was sent."""
         if self._accepted is None:
             self._accepted = (sequence_next, now)
@@ -142,14 +148,14 @@ class Lane:
                 self._accepted = (sequence_next, now)
         self._forget_reached()
 
-    def absent(self, first, last, now):
+    def absent(self, first: int, last: int, now: float) -> None:
         """These rows will not come: they were given up. Should they come after all, they are skipped."""
         if first <= last:
             self._absent[first] = max(self._absent.get(first, 0), last)
             if self.next is not None:
                 self._move_to(self.next, now)
 
-    def missing(self, now):
+    def missing(self, now: float) -> Gap | None:
         """The rows that are missing and due; None if there are none. The same gap is told until it is closed:
         by rows, or with `absent`. Begins a lane that is not known when its time has come."""
         due = self.due()
@@ -163,7 +169,7 @@ class Lane:
         ends = [end for end in (held, self._accepted[0] if proven else None, min(self._absent, default=None)) if end]
         return Gap(self.next, min(ends) - 1, proven)
 
-    def due(self):
+    def due(self) -> float | None:
         """When `missing` will have something to say if nothing changes; None: never."""
         waits, since = self._waits, self._since
         if self.next is None:
@@ -222,14 +228,24 @@ def _remove(ranges, first, last):
                 ranges[last + 1] = end
 
 
+class Store(Protocol):
+    """Where the numbers of lanes are kept."""
+
+    def load(self, lane: LaneName) -> State | None:
+        """The state of a lane, None where the store does not have it."""
+
+    def save(self, change: Change) -> None:
+        """Stores a change, if the lane is as it was before; else raises."""
+
+
 class Ledger:
     """The lanes of a consumer. With a store they survive a restart: it is asked for each lane that is met, and
-    given each change. A store is in stores.py, or has the methods `load(lane)` and `save(change)`."""
+    given each change. Stores are in stores.py."""
 
-    def __init__(self, store=None, waits=Waits()):
+    def __init__(self, store: Store | None = None, waits: Waits = Waits()):
         self.store, self.waits, self.lanes, self._stored = store, waits, {}, {}
 
-    def lane(self, stream, epoch, lane, now):
+    def lane(self, stream: str, epoch: int, lane: str, now: float) -> Lane:
         """The lane, known, of the store, or new."""
         name = (stream, epoch, lane)
         if name not in self.lanes:
@@ -238,7 +254,7 @@ class Ledger:
             self.lanes[name] = Lane(known.next or None, self.waits, now, known.suppressed)
         return self.lanes[name]
 
-    def take(self, batch, now, apply):
+    def take(self, batch: Any, now: float, apply: Callable[[Change], object]) -> Decision:
         """Rows of a ChangeBatch have arrived. `apply(change)` is called with each run of rows that is due: it
         applies `change.take` rows after the first `change.skip`, and gives the change to `store.save` in the
         same transaction. What it raises goes on, and nothing is remembered. Returns the Decision about what is
@@ -251,17 +267,17 @@ class Ledger:
                 return offer.decision
             self._change(name, lambda lane: lane.applied(first + offer.skip, offer.take, now), now, apply, offer)
 
-    def suppressed(self, message, now, save=None):
+    def suppressed(self, message: Any, now: float, save: Callable[[Change], object] | None = None) -> None:
         """A message of kind `suppressed`. The store's method saves the change, or `save` in its place."""
         name = (message.source.stream, message.source.epoch, message.lane)
         last = message.sequence_first + message.count - 1
         self._change(name, lambda lane: lane.suppressed(message.sequence_first, last, now), now, save)
 
-    def give_up(self, lane, gap, now, save=None):
+    def give_up(self, lane: LaneName, gap: Gap, now: float, save: Callable[[Change], object] | None = None) -> None:
         """Goes on without the rows of a gap. The store's method saves the change, or `save` in its place."""
         self._change(lane, lambda copy: copy.absent(gap.first, gap.last, now), now, save)
 
-    def watermark(self, canary, now):
+    def watermark(self, canary: Any, now: float) -> None:
         """A canary has arrived: what it says of lanes that are known."""
         stream = canary.batch.source.stream
         for mark in canary.watermark.lanes:
@@ -269,12 +285,12 @@ class Ledger:
             if name in self.lanes:
                 self.lanes[name].watermark(mark.sequence_next, now)
 
-    def gaps(self, now):
+    def gaps(self, now: float) -> list[tuple[LaneName, Gap]]:
         """Pairs of a lane's name and its Gap, of all lanes with one that is due."""
         found = [(name, lane.missing(now)) for name, lane in self.lanes.items()]
         return [(name, gap) for name, gap in found if gap]
 
-    def forget(self, lane):
+    def forget(self, lane: LaneName) -> None:
         """The lane is loaded again when it is met: another process has changed it."""
         self.lanes.pop(lane, None)
 

@@ -4,7 +4,6 @@ An empty element of a list takes two bytes of a frame, and 50 to 200 once it is 
 compressed, could become gigabytes although their content is within its limit.
 """
 
-_ELEMENT_BYTES = 100
 # Messages with lists in them: the field's number to the message inside, None where nothing inside counts;
 # and whether it is a list.
 _FRAME = {6: ("batch", False), 7: ("heartbeat", False), 8: ("canary", False), 11: ("part", False),
@@ -25,15 +24,14 @@ _LEVELS = {
 }
 
 
-def fits(encoded, bytes_max):
-    """Whether the elements of all lists in a frame take at most `bytes_max` bytes. Bytes that are no frame
-    fit: decoding them tells what is wrong."""
-    room = bytes_max // _ELEMENT_BYTES
+def fits(encoded, room):
+    """Whether the lists in a frame have at most so many elements together. Bytes that are no frame fit: decoding
+    them tells what is wrong."""
     # Each element takes two bytes at least: most contents need no closer look.
     if len(encoded) // 2 <= room:
         return True
     try:
-        return _walk("frame", memoryview(encoded), 0, len(encoded), room) >= 0
+        return _walk("frame", encoded, 0, len(encoded), room) >= 0
     except IndexError:
         return True
 
@@ -54,7 +52,7 @@ def _walk(level, data, at, end, room):
                 raise IndexError
             inside, is_list = fields.get(tag >> 3, (None, False))
             room -= is_list
-            if inside:
+            if inside and length:
                 room = _walk(inside, data, at, at + length, room)
             at += length
         elif wire not in (3, 4):

@@ -1,12 +1,14 @@
 """A message, in whichever form it comes, to what it holds."""
 
 import hashlib
-import json
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import document
 from .errors import DecodeError, Elsewhere
-from .frame import CONTENT_BYTES_MAX, open_frame
+from .frame import CONTENT_BYTES_MAX, elements_max, open_frame
 
 _OBJECT_BYTES_MAX = 256 << 20
 # The contract's names of contents to kinds.
@@ -24,7 +26,7 @@ class Content:
     `value` is the contract's message, None of an unknown kind."""
 
     kind: str
-    value: object = None
+    value: Any = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Pointer:
     size_bytes: int | None = None
     sha256: bytes | None = None
 
-    def decode(self, text, bytes_max=_OBJECT_BYTES_MAX):
+    def decode(self, text: str | bytes, bytes_max: int = _OBJECT_BYTES_MAX) -> Content:
         """What the message holds that pointed here; `text` is the object's."""
         encoded = text.encode() if isinstance(text, str) else text
         if self.size_bytes is not None and len(encoded) != self.size_bytes:
@@ -56,10 +58,10 @@ class Message:
     """A message without what SNS put around it: its body as published, and its attributes."""
 
     body: str
-    attributes: dict = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def received(cls, body, attributes=None):
+    def received(cls, body: str, attributes: Mapping[str, str] | None = None) -> "Message":
         """A message as a queue gives it. Where the body is SNS's envelope, body and attributes are those in
         it; attributes that came beside it take precedence."""
         given = dict(attributes or {})
@@ -70,26 +72,26 @@ class Message:
         return cls(body, given)
 
     @classmethod
-    def of_boto3(cls, message):
+    def of_boto3(cls, message: Mapping[str, Any]) -> "Message":
         """A message of boto3's ReceiveMessage; ask it for `MessageAttributeNames=["All"]`."""
         return cls.received(message["Body"], _texts(message.get("MessageAttributes"), "StringValue"))
 
     @property
-    def kind(self):
+    def kind(self) -> str | None:
         """The attribute `kind`."""
         return self.attributes.get("kind")
 
     @property
-    def replay(self):
+    def replay(self) -> str | None:
         """The attribute `replay`, percent-encoded: for whom the rows are published again."""
         return self.attributes.get("replay")
 
-    def decode(self, bytes_max=CONTENT_BYTES_MAX):
+    def decode(self, bytes_max: int = CONTENT_BYTES_MAX) -> Content:
         """What it holds. Raises Elsewhere where that is in an object store."""
         if self.body.startswith("["):
             raise Elsewhere(self._pointer())
         if self.body.startswith("{"):
-            kind, value = document.content(document.parse(self.body))
+            kind, value = document.content(document.parse(self.body), elements_max(bytes_max))
             return _consistent(Content(kind, value))
         frame = open_frame(self.body, bytes_max)
         name = frame.WhichOneof("content")
@@ -100,7 +102,7 @@ class Message:
             return Content("unknown")
         return _consistent(Content(_KINDS[name], getattr(frame, name)))
 
-    def decode_with(self, fetch):
+    def decode_with(self, fetch: Callable[[Pointer], str | bytes]) -> Content:
         """What it holds; where that is in an object store, `fetch` is given the Pointer, and gives the object."""
         try:
             return self.decode()
@@ -111,21 +113,21 @@ class Message:
         try:
             name, place = document.parse(self.body)
             bucket, key = place["s3BucketName"], place["s3Key"]
-            is_pointer = name.rsplit(".", 1)[-1] == "PayloadS3Pointer"
+            is_pointer = name.rsplit(".", 1)[-1] == "PayloadS3Pointer" and type(bucket) is type(key) is str
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise DecodeError("document", "an array that is no pointer to an object") from error
         if not is_pointer:
             raise DecodeError("document", "an array that is no pointer to an object")
         size = self.attributes.get("ExtendedPayloadSize") or self.attributes.get("SQSLargePayloadSize")
-        return Pointer(bucket, key, int(size) if size and size.isdigit() else None)
+        return Pointer(bucket, key, int(size) if size and re.fullmatch("[0-9]{1,19}", size) else None)
 
 
-def decode(body):
+def decode(body: str) -> Content:
     """What a body holds: raw, or in SNS's envelope. Raises DecodeError, and Elsewhere for a pointer."""
     return Message.received(body).decode()
 
 
-def lambda_records(event):
+def lambda_records(event: Mapping[str, Any]) -> Iterator[tuple[str, Message]]:
     """The messages of an event of AWS Lambda, from SQS or SNS: pairs of an id, which names the message in
     `batchItemFailures`, and a Message. `event` is the dictionary that Lambda gives."""
     for record in event["Records"]:
@@ -136,7 +138,10 @@ def lambda_records(event):
             yield record["messageId"], Message.received(record["body"], attributes)
 
 
-def lambda_batch(event, take, failed=None):
+def lambda_batch(
+    event: Mapping[str, Any], take: Callable[[Message], object],
+    failed: Callable[[str, Exception], object] | None = None,
+) -> dict[str, list[dict[str, str]]]:
     """Gives each Message of an event to `take`, one after the other, and answers with those that failed: what a
     Lambda function returns whose event source mapping has `ReportBatchItemFailures`. `failed` is told id and error."""
     failures = []

@@ -8,8 +8,10 @@ process dies between the two; one behind it lets two processes act.
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class Claim(Enum):
@@ -29,10 +31,10 @@ class Once:
     """Does something once for each id. `lease` is about the queue's visibility timeout, and longer than the
     effect takes; `keep` is longer than queue and dead letter queue keep a message, together. Seconds."""
 
-    def __init__(self, store, lease=60.0, keep=18 * 86_400.0):
+    def __init__(self, store: Any, lease: float = 60.0, keep: float = 18 * 86_400.0):
         self.store, self.lease, self.keep = store, lease, keep
 
-    def run(self, id, effect):
+    def run(self, id: str, effect: Callable[[], object]) -> Outcome:
         """Runs `effect` unless it was done for this id. What it raises goes on; then it may be tried again."""
         fence = secrets.token_hex(8)
         claim = self.store.claim(id, fence, self.lease)
@@ -59,7 +61,7 @@ class MemoryStore:
     def __init__(self):
         self._states, self._lock, self._sweep_at = {}, threading.Lock(), 1024
 
-    def claim(self, id, fence, lease):
+    def claim(self, id: str, fence: str, lease: float) -> Claim:
         """Claims an id for `lease`, unless it is done, or in progress and its lease has not ended."""
         with self._lock:
             now = time.monotonic()
@@ -72,14 +74,14 @@ class MemoryStore:
             self._states[id] = _State(fence, now + lease)
             return Claim.YOURS
 
-    def done(self, id, fence, keep):
+    def done(self, id: str, fence: str, keep: float) -> bool:
         """It is done, and this is known for `keep`. Whether the claim was still the caller's."""
         with self._lock:
             state = self._states.get(id)
             self._states[id] = _State(None, time.monotonic() + keep)
             return state is not None and state.fence == fence
 
-    def release(self, id, fence):
+    def release(self, id: str, fence: str) -> None:
         """It was not done: anybody may claim it, if the claim is still the caller's."""
         with self._lock:
             state = self._states.get(id)

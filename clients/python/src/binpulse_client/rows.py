@@ -18,10 +18,14 @@
 
 import datetime
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from . import contract
+from .errors import DecodeError
 
 
 class _Absent:
@@ -55,7 +59,7 @@ class Json(str):
     """A JSON document as MySQL prints it."""
 
     @property
-    def value(self):
+    def value(self) -> Any:
         """The document; its numbers with a point or an exponent are Decimal."""
         return json.loads(self, parse_float=Decimal)
 
@@ -83,7 +87,7 @@ class TimeText(str):
         return self
 
     @property
-    def value(self):
+    def value(self) -> datetime.date | datetime.timedelta | datetime.datetime | None:
         """A `date`, `timedelta` or `datetime` (of a TIMESTAMP with UTC); None where Python has no such value,
         as of 0000-00-00."""
         try:
@@ -108,7 +112,7 @@ def _duration(text):
     return sign * datetime.timedelta(seconds=whole, microseconds=micros)
 
 
-Image = dict
+Image = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,12 @@ class Row:
     number: int
     before: Image | None
     after: Image | None
-    transaction: object
+    transaction: Any
     committed_at_us: int | None
     number_in_transaction: int
 
 
-def rows(batch):
+def rows(batch: Any) -> Iterator[Row]:
     """The rows of a batch, typed."""
     columns = [(column.name, _READERS.get(column.logical_type, _raw)) for column in batch.table.columns]
     for index, row in enumerate(batch.rows):
@@ -140,7 +144,7 @@ def rows(batch):
             number_in_transaction=row.row)
 
 
-def key_of(part, image):
+def key_of(part: Any, image: Any) -> Image:
     """The values of a key's image of a snapshot part (`key_after`, `key_upto`, one of `touched`), by name."""
     table = part.batch.table
     ordinals = part.key_columns or table.primary_key
@@ -183,13 +187,23 @@ def _wrapping(kind, wrap):
     return read
 
 
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+def _decimal(text):
+    # Decimal takes exponents and words too.
+    if not _DECIMAL.fullmatch(text):
+        raise DecodeError("inconsistent", "a DECIMAL column with a text that is none")
+    return Decimal(text)
+
+
 def _time(kind):
     return _wrapping("text", lambda text: TimeText(text, kind))
 
 
 _T = contract.LogicalType.Value
 _READERS = {
-    _T("LOGICAL_TYPE_DECIMAL"): _wrapping("text", Decimal),
+    _T("LOGICAL_TYPE_DECIMAL"): _wrapping("text", _decimal),
     _T("LOGICAL_TYPE_DATE"): _time("date"),
     _T("LOGICAL_TYPE_TIME"): _time("time"),
     _T("LOGICAL_TYPE_DATETIME"): _time("datetime"),

@@ -5,7 +5,9 @@ whatever fails. In Redis they change behind the effect: after a crash between th
 the effect must bear that.
 """
 
-from .ledger import State
+from typing import Any
+
+from .ledger import Change, LaneName, State
 from .once import Claim
 
 
@@ -24,15 +26,15 @@ class SqlStore:
         "PRIMARY KEY (stream, epoch, lane))")
     _WHERE = " WHERE stream = ? AND epoch = ? AND lane = ?"
 
-    def __init__(self, connection, placeholder="?"):
+    def __init__(self, connection: Any, placeholder: str = "?"):
         self._connection, self._placeholder = connection, placeholder
 
-    def load(self, lane):
+    def load(self, lane: LaneName) -> State | None:
         """The state of a lane, None where the table does not have it."""
         found = self._run("SELECT next, suppressed FROM binpulse_lanes" + self._WHERE, lane).fetchone()
         return found and State(int(found[0]), _ranges(found[1]))
 
-    def save(self, change):
+    def save(self, change: Change) -> None:
         """Stores a change, if the lane is as it was before. Raises Conflict, or the error of the database that
         the row is there."""
         before, after = change.before, change.after
@@ -62,10 +64,10 @@ return 1
 class RedisStore:
     """Numbers in Redis. `redis` has redis-py's `execute_command`."""
 
-    def __init__(self, redis, prefix="binpulse:lane:"):
+    def __init__(self, redis: Any, prefix: str = "binpulse:lane:"):
         self._redis, self._prefix = redis, prefix
 
-    def load(self, lane):
+    def load(self, lane: LaneName) -> State | None:
         """The state of a lane, None where Redis does not have it."""
         found = self._redis.execute_command("GET", self._key(lane))
         if not found:
@@ -73,7 +75,7 @@ class RedisStore:
         next, _, suppressed = (found.decode() if isinstance(found, bytes) else found).partition(" ")
         return State(int(next), _ranges(suppressed))
 
-    def save(self, change):
+    def save(self, change: Change) -> None:
         """Stores a change, if the lane is as it was before; else raises Conflict."""
         before, after = (state and f"{state.next} {_text(state.suppressed)}" for state in (change.before, change.after))
         done = self._redis.execute_command("EVAL", _SAVE, 1, self._key(change.lane), before or "", after)
@@ -102,19 +104,19 @@ _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS
 class RedisOnceStore:
     """States of effects in Redis, for Once."""
 
-    def __init__(self, redis, prefix="binpulse:once:"):
+    def __init__(self, redis: Any, prefix: str = "binpulse:once:"):
         self._redis, self._prefix = redis, prefix
 
-    def claim(self, id, fence, lease):
+    def claim(self, id: str, fence: str, lease: float) -> Claim:
         """See MemoryStore."""
         found = self._run(_CLAIM, id, fence, lease)
         return Claim(found.decode() if isinstance(found, bytes) else found)
 
-    def done(self, id, fence, keep):
+    def done(self, id: str, fence: str, keep: float) -> bool:
         """See MemoryStore."""
         return self._run(_DONE, id, fence, keep) == 1
 
-    def release(self, id, fence):
+    def release(self, id: str, fence: str) -> None:
         """See MemoryStore."""
         self._run(_RELEASE, id, fence, 0)
 

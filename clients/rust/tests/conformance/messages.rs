@@ -83,7 +83,7 @@ fn table() -> Arc<Table> {
 }
 
 /// A narrow table, whose key has two columns that do not stand first.
-fn lines() -> Arc<Table> {
+pub(crate) fn lines() -> Arc<Table> {
     let all = columns();
     let column = |name: &str, at: usize| binpulse_core::change::Column {
         name: name.into(),
@@ -101,11 +101,16 @@ fn lines() -> Arc<Table> {
     })
 }
 
-fn gtid(sequence: u64) -> TransactionId {
+pub(crate) fn gtid(sequence: u64) -> TransactionId {
     TransactionId::Gtid(Gtid { source: Uuid([0xab; 16]), tag: Tag::default(), sequence })
 }
 
-fn transaction(id: TransactionId, file: u32, offset: u64, original_us: i64) -> Transaction {
+pub(crate) fn transaction(
+    id: TransactionId,
+    file: u32,
+    offset: u64,
+    original_us: i64,
+) -> Transaction {
     let committed_at_us = 1_795_000_000_000_000 + i64::try_from(offset).expect("small");
     Transaction {
         id,
@@ -120,18 +125,18 @@ fn transaction(id: TransactionId, file: u32, offset: u64, original_us: i64) -> T
 type Input = Vec<(Transaction, Vec<OwnedRow>)>;
 
 /// A change whose cells can be looked at.
-struct OwnedRow {
+pub(crate) struct OwnedRow {
     op: Op,
     before: Option<Vec<Owned>>,
     after: Option<Vec<Owned>>,
 }
 
 impl OwnedRow {
-    fn insert(after: Vec<Owned>) -> Self {
+    pub(crate) fn insert(after: Vec<Owned>) -> Self {
         Self { op: Op::Insert, before: None, after: Some(after) }
     }
 
-    fn change(&self, row: u64) -> OwnedChange {
+    pub(crate) fn change(&self, row: u64) -> OwnedChange {
         let image = |cells: &Option<Vec<Owned>>| cells.as_ref().map(|cells| OwnedImage::new(cells));
         OwnedChange { op: self.op, row, before: image(&self.before), after: image(&self.after) }
     }
@@ -260,7 +265,7 @@ fn changes(
     case(name, about, content, make, replay)
 }
 
-fn line(note: &str, line: i64, order: u64) -> Vec<Owned> {
+pub(crate) fn line(note: &str, line: i64, order: u64) -> Vec<Owned> {
     vec![text(note), int(line), Owned::Plain(Slot::UInt(order))]
 }
 

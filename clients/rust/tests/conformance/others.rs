@@ -5,20 +5,19 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use binpulse_client::ledger::{Decision, Gap, Lane, Waits};
-use binpulse_client::proto::{self, Codec, frame::Content};
+use binpulse_client::proto::{self, frame::Content};
 use hmac::{Hmac, Mac};
 use prost::Message as _;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::messages::frame_of;
 use crate::shown::{extend, hex, number};
 
 /// Name and body of an object that messages point to.
 const BUCKET: &str = "claims";
 
 /// The message of a case in one form.
-fn message<'m>(messages: &'m [Value], case: &str, form: &str) -> &'m Value {
+pub(crate) fn message<'m>(messages: &'m [Value], case: &str, form: &str) -> &'m Value {
     let case = messages.iter().find(|one| one["name"] == case).expect("a case");
     case["messages"]
         .as_array()
@@ -117,116 +116,6 @@ fn pointers(messages: &[Value]) -> Vec<Value> {
     forms.map(case).to_vec()
 }
 
-/// Bodies that must be refused, with little memory and in little time.
-pub(crate) fn hostile(messages: &[Value]) -> Vec<Value> {
-    let good = message(messages, "before-image-full", "frame")["body"].as_str().expect("a body");
-    let document = message(messages, "before-image-full", "json")["body"].as_str().expect("a body");
-    let bytes = STANDARD.decode(good).expect("base64");
-    let frame = proto::Frame::decode(bytes.as_slice()).expect("a frame");
-    let with = |change: &dyn Fn(&mut proto::Frame)| {
-        let mut frame = frame.clone();
-        change(&mut frame);
-        STANDARD.encode(frame.encode_to_vec())
-    };
-    let size = frame.uncompressed_size;
-    let edited = |from: &str, to: &str| {
-        assert!(document.contains(from), "{from}");
-        document.replacen(from, to, 1)
-    };
-    let last = good.len() - 4;
-    let mut cases = vec![
-        ("empty", "empty", String::new()),
-        ("no-base64", "base64", "this is no base64!".into()),
-        ("base64-with-newline", "base64", format!("{}\n{}", &good[..8], &good[8..])),
-        ("base64-cut", "base64", good[..good.len() - 3].into()),
-        ("frame-cut", "protobuf", good[..last].into()),
-        ("random-bytes", "protobuf", STANDARD.encode([0xff; 60])),
-        ("version-0", "version", with(&|frame| frame.format_version = 0)),
-        ("version-2", "version", with(&|frame| frame.format_version = 2)),
-        ("codec-99", "codec", with(&|frame| frame.codec = 99)),
-        ("crc-wrong", "checksum", with(&|frame| frame.crc32c ^= 1)),
-        ("crc-absent", "checksum", with(&|frame| frame.crc32c = 0)),
-        ("stated-too-short", "length", with(&|frame| frame.uncompressed_size = size - 1)),
-        ("stated-too-long", "length", with(&|frame| frame.uncompressed_size = size + 1)),
-        ("stated-huge", "size", with(&|frame| frame.uncompressed_size = u64::MAX)),
-        ("no-zstd", "zstd", with(&|frame| frame.codec = Codec::Zstd.into())),
-        ("transaction-outside", "inconsistent", with(&|frame| transaction_outside(frame))),
-        ("values-beyond-columns", "inconsistent", with(&|frame| values_beyond_columns(frame))),
-        ("json-cut", "document", document[..document.len() - 2].into()),
-        ("json-no-kind", "document", "{}".into()),
-        ("json-version-2", "version", edited("\"v\":1", "\"v\":2")),
-        ("json-no-source", "document", edited("\"source\":", "\"sauce\":")),
-        ("json-wrong-type", "document", edited("\"line\":1", "\"line\":\"1\"")),
-        (
-            "json-too-large-integer",
-            "document",
-            edited("\"line\":1", "\"line\":18446744073709551616"),
-        ),
-        ("json-unknown-column", "document", edited("\"line\":1", "\"lime\":1")),
-        ("json-column-twice", "document", edited("\"line\":1", "\"line\":1,\"line\":1")),
-        ("json-array", "document", "[1,2]".into()),
-        ("json-deep", "document", "[".repeat(10_000)),
-    ];
-    cases.extend(bombs());
-    let case = |(name, reason, body): (&str, &str, String)| json!({"name": name, "reason": reason, "body": body});
-    cases.into_iter().map(case).collect()
-}
-
-fn transaction_outside(frame: &mut proto::Frame) {
-    edit_batch(frame, &|batch| batch.rows[0].transaction = 1);
-}
-
-fn values_beyond_columns(frame: &mut proto::Frame) {
-    edit_batch(frame, &|batch| {
-        let values = &mut batch.rows[0].after.as_mut().expect("an insert").values;
-        values.push(values[0].clone());
-    });
-}
-
-fn edit_batch(frame: &mut proto::Frame, edit: &dyn Fn(&mut proto::ChangeBatch)) {
-    let Some(Content::Payload(payload)) = &frame.content else { panic!("a payload") };
-    let mut inner = proto::Frame::decode(payload.as_slice()).expect("a frame");
-    let Some(Content::Batch(batch)) = &mut inner.content else { panic!("a batch") };
-    edit(batch);
-    *frame = proto::Frame::decode(frame_of(&inner.encode_to_vec()).as_slice()).expect("a frame");
-}
-
-/// Small bodies that become large.
-fn bombs() -> Vec<(&'static str, &'static str, String)> {
-    let zeros = vec![0_u8; 256 << 20];
-    let zipped = zstd::bulk::compress(&zeros, 1).expect("zstd compresses anything");
-    let frame = |payload: &[u8], size: u64, crc32c| {
-        let frame = proto::Frame {
-            format_version: 1,
-            codec: Codec::Zstd.into(),
-            uncompressed_size: size,
-            crc32c,
-            content: Some(Content::Payload(payload.to_vec())),
-        };
-        STANDARD.encode(frame.encode_to_vec())
-    };
-    // 24 million rows of two bytes each: field 11 of a batch, the batch field 6 of a frame.
-    let rows = [0x5a, 0].repeat(24 << 20);
-    let mut empty_rows = vec![0x32];
-    let mut length = rows.len();
-    while length >= 0x80 {
-        empty_rows.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    empty_rows.push(length as u8);
-    empty_rows.extend(rows);
-    let zipped_rows = zstd::bulk::compress(&empty_rows, 1).expect("zstd compresses anything");
-    vec![
-        ("bomb-stated-small", "length", frame(&zipped, 1_000, 0)),
-        ("bomb-stated-true", "size", frame(&zipped, 256 << 20, crc32c::crc32c(&zeros))),
-        (
-            "bomb-of-empty-rows",
-            "memory",
-            frame(&zipped_rows, empty_rows.len() as u64, crc32c::crc32c(&empty_rows)),
-        ),
-    ]
-}
-
 /// Requests with their signatures.
 pub(crate) fn webhooks() -> Vec<Value> {
     const NOW: u64 = 1_795_000_000;
@@ -261,6 +150,11 @@ pub(crate) fn webhooks() -> Vec<Value> {
     let (early, early_signature) = signed_at(NOW - 300);
     let (too_early, too_early_signature) = signed_at(NOW - 301);
     let (too_late, too_late_signature) = signed_at(NOW + 301);
+    let odd = |name: &str, at: &str| {
+        let mut odd = case(name, &[new], Some(NOW), good(new), "time");
+        odd["headers"]["webhook-timestamp"] = at.into();
+        odd
+    };
     let flipped = sign(new, NOW, body).replace("v1,", "v1,A");
     vec![
         case("good", &[new], Some(NOW), good(new), "good"),
@@ -290,6 +184,13 @@ pub(crate) fn webhooks() -> Vec<Value> {
         case("empty", &[new], Some(NOW), Some(String::new()), "signature"),
         case("too-old", &[new], too_early, too_early_signature, "time"),
         case("of-the-future", &[new], too_late, too_late_signature, "time"),
+        odd("timestamp-no-number", "1795000000.0"),
+        odd("timestamp-with-sign", "+1795000000"),
+        odd("timestamp-with-space", " 1795000000"),
+        odd("timestamp-of-other-digits", "١٧٩٥٠٠٠٠٠٠"),
+        odd("timestamp-empty", ""),
+        odd("timestamp-huge", "18446744073709551616"),
+        odd("timestamp-enormous", &"9".repeat(400)),
         case("no-timestamp", &[new], None, good(new), "missing"),
         case("no-signature", &[new], Some(NOW), None, "missing"),
     ]
@@ -458,13 +359,46 @@ const HISTORIES: &[(&str, Option<u64>, &[(u64, Step)])] = &[
     ("watermark-reached", Some(1), &[(0, Watermark(6)), (1, Rows(1, 5)), (900, Tick)]),
 ];
 
+/// A history of chance: about 40 rows that come in pieces, more than once, in any order or never, with watermarks,
+/// rows that are suppressed or given up, and pauses.
+fn random_history(seed: u64) -> (String, Option<u64>, Vec<(u64, Step)>) {
+    let mut state = seed;
+    let mut below = |end: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % end
+    };
+    let next = if below(2) == 0 { None } else { Some(1 + below(5)) };
+    let (mut second, mut steps) = (0, Vec::new());
+    for _ in 0..30 {
+        second += [0, 1, 4, 40, 200][below(5) as usize];
+        // Rows near those of the steps before, more often than not.
+        let first = 1 + (steps.len() as u64 + below(12)).saturating_sub(6);
+        let last = first + below(6);
+        steps.push((
+            second,
+            match below(10) {
+                0 => Tick,
+                1 => Watermark(first),
+                2 => Suppressed(first, last),
+                3 => Absent(first, last),
+                _ => Rows(first, last - first + 1),
+            },
+        ));
+    }
+    (format!("random-{seed}"), next, steps)
+}
+
 /// Histories with the decisions.
 pub(crate) fn histories() -> Vec<Value> {
     let waits = Waits::default();
-    let cases = HISTORIES.iter().map(|(name, next, steps)| {
+    let random: Vec<_> = (0..40).map(random_history).collect();
+    let random = random.iter().map(|(name, next, steps)| (&**name, *next, &**steps));
+    let cases = HISTORIES.iter().map(|(name, next, steps)| (*name, *next, *steps)).chain(random);
+    let cases = cases.map(|(name, next, steps)| {
         let at = Duration::from_secs;
         let mut lane = match next {
-            Some(next) => Lane::resume(*next, waits, at(0)),
+            Some(next) => Lane::resume(next, waits, at(0)),
             None => Lane::new(waits, at(0)),
         };
         let steps = steps.iter().map(|(second, step)| decided(&mut lane, *second, *step));

@@ -1,5 +1,7 @@
 package binpulse.client;
 
+import java.util.Locale;
+
 /** The message is not what the contract says. No text shows a value of a row. */
 public class DecodeException extends Exception {
     /** The kind of fault. */
@@ -11,7 +13,7 @@ public class DecodeException extends Exception {
     private final Reason reason;
 
     DecodeException(Reason reason, String text) {
-        super(reason.name().toLowerCase() + ": " + text);
+        super(reason.name().toLowerCase(Locale.ROOT) + ": " + text);
         this.reason = reason;
     }
 

@@ -2,44 +2,51 @@ package binpulse.client;
 
 import binpulse.client.DecodeException.Reason;
 import binpulse.client.Json.Digits;
-import binpulse.v1.BeforeImage;
 import binpulse.v1.Canary;
-import binpulse.v1.CanaryPhase;
 import binpulse.v1.ChangeBatch;
-import binpulse.v1.ChunkDigest;
 import binpulse.v1.Column;
 import binpulse.v1.Heartbeat;
 import binpulse.v1.Image;
 import binpulse.v1.LaneMark;
 import binpulse.v1.LogicalType;
-import binpulse.v1.Op;
 import binpulse.v1.Position;
-import binpulse.v1.QuietCertificate;
 import binpulse.v1.Row;
 import binpulse.v1.SchemaChange;
 import binpulse.v1.SnapshotMark;
 import binpulse.v1.SnapshotPart;
-import binpulse.v1.SnapshotPhase;
-import binpulse.v1.Source;
 import binpulse.v1.Suppressed;
 import binpulse.v1.TableSchema;
 import binpulse.v1.Transaction;
 import binpulse.v1.Value;
-import binpulse.v1.Watermark;
 import com.google.protobuf.ByteString;
+import com.google.protobuf.Descriptors.EnumDescriptor;
+import com.google.protobuf.Descriptors.EnumValueDescriptor;
+import com.google.protobuf.Descriptors.FieldDescriptor;
+import java.nio.ByteBuffer;
 import java.time.DateTimeException;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
-import java.util.Base64;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.regex.Pattern;
 
-/** A document of the {@code json} format to the contract's messages. */
+/** A document of the {@code json} format to the contract's messages. Its members have the names of their fields. */
 final class Document {
+    /** What a document need not have, or has as null; of the contract's other fields it has all. */
+    private static final Set<String> OPTIONAL = Set.of(
+        "certificate", "charset", "collation", "connector_version", "database", "digest", "digests", "gtid",
+        "gtid_first", "instance", "invisible", "key_after", "key_columns", "key_upto", "members", "mysql_type", "nonce",
+        "path", "position", "reason", "row", "snapshot_attempt", "snapshot_next", "traceparent", "transaction",
+        "watermark");
+    private static final Pattern TIME =
+        Pattern.compile("\\d{4}-\\d{2}-\\d{2}T([01]\\d|2[0-3])(:\\d{2}){2}(\\.\\d{1,6})?Z");
+
     private final Map<?, ?> members;
     private final long[] room;
 
@@ -56,19 +63,63 @@ final class Document {
         }
         Document of = new Document(members, new long[] {cellsMax});
         String kind = of.text("kind");
-        int version = of.uint32("v");
+        int version = asUint32(members.get("v"), "v");
         if (version != Frames.FORMAT_VERSION) {
             throw new DecodeException(Reason.VERSION,
                 "found version " + Integer.toUnsignedString(version) + ", expected " + Frames.FORMAT_VERSION);
         }
         return switch (kind) {
             case "change" -> new Content.Change(of.batch());
-            case "canary" -> new Content.Canary(of.canary());
-            case "heartbeat" -> new Content.Heartbeat(of.heartbeat());
-            case "schema" -> new Content.Schema(of.schemaChange());
-            case "suppressed" -> new Content.Suppressed(of.suppressed());
-            case "snapshot" -> of.has("phase") ? new Content.Mark(of.mark()) : new Content.Part(of.part());
+            case "canary" -> new Content.Canary(of.fill(Canary.newBuilder().setBatch(of.batch()), "batch").build());
+            case "heartbeat" -> new Content.Heartbeat(of.fill(Heartbeat.newBuilder()).build());
+            case "schema" -> new Content.Schema(of.fill(SchemaChange.newBuilder()).build());
+            case "suppressed" -> new Content.Suppressed(of.fill(Suppressed.newBuilder()).build());
+            case "snapshot" -> of.has("phase")
+                ? new Content.Mark(
+                    of.fill(SnapshotMark.newBuilder().setRows(of.uint64("rows_published")), "rows").build())
+                : new Content.Part(of.part());
             default -> new Content.Unknown();
+        };
+    }
+
+    /** Sets the fields of a message, whose names the members have, but for those that are given. */
+    private <B extends com.google.protobuf.Message.Builder> B fill(B made, String... given) throws DecodeException {
+        for (FieldDescriptor field : made.getDescriptorForType().getFields()) {
+            String name = field.getName();
+            if (List.of(given).contains(name) || !has(name) && OPTIONAL.contains(name)) {
+                continue;
+            }
+            if (name.endsWith("_us") && !members.containsKey(name)) {
+                made.setField(field, time(name.substring(0, name.length() - "_us".length())));
+            } else if (field.isRepeated()) {
+                for (Object element : list(name)) {
+                    made.addRepeatedField(field, value(made, field, element));
+                }
+            } else {
+                made.setField(field, value(made, field, members.get(name)));
+            }
+        }
+        return made;
+    }
+
+    private Object value(com.google.protobuf.Message.Builder of, FieldDescriptor field, Object form)
+        throws DecodeException {
+        String place = field.getName();
+        return switch (field.getType()) {
+            case MESSAGE -> asDocument(form, place).fill(of.newBuilderForField(field)).build();
+            case ENUM -> named(field.getEnumType(), asText(form, place));
+            case STRING -> asText(form, place);
+            case BYTES -> base64(form, place);
+            case UINT32 -> asUint32(form, place);
+            case UINT64 -> asUint64(form, place);
+            case INT64 -> asInt64(form, place);
+            case FIXED64 -> ByteBuffer.wrap(hex(place, 8)).getLong();
+            default -> {
+                if (form instanceof Boolean) {
+                    yield form;
+                }
+                throw wrong(place, "true or false");
+            }
         };
     }
 
@@ -107,14 +158,6 @@ final class Document {
         return found;
     }
 
-    private List<String> texts(String name) throws DecodeException {
-        List<String> found = new ArrayList<>();
-        for (Object element : list(name)) {
-            found.add(asText(element, name));
-        }
-        return found;
-    }
-
     private static String asText(Object value, String place) throws DecodeException {
         if (value instanceof String text) {
             return text;
@@ -124,21 +167,6 @@ final class Document {
 
     private String text(String name) throws DecodeException {
         return asText(members.get(name), name);
-    }
-
-    private String optionalText(String name) throws DecodeException {
-        return has(name) ? text(name) : "";
-    }
-
-    private boolean flag(String name) throws DecodeException {
-        if (members.get(name) instanceof Boolean flag) {
-            return flag;
-        }
-        throw wrong(name, "true or false");
-    }
-
-    private boolean optionalFlag(String name) throws DecodeException {
-        return has(name) && flag(name);
     }
 
     private static long asUint64(Object value, String place) throws DecodeException {
@@ -164,206 +192,80 @@ final class Document {
         return (int) number;
     }
 
-    private int uint32(String name) throws DecodeException {
-        return asUint32(members.get(name), name);
-    }
-
-    private long int64(String name) throws DecodeException {
+    private static long asInt64(Object value, String place) throws DecodeException {
         try {
-            if (members.get(name) instanceof Digits digits) {
+            if (value instanceof Digits digits) {
                 return Long.parseLong(digits.text());
             }
         } catch (NumberFormatException error) {
             // Told below.
         }
-        throw wrong(name, "an integer of 64 bits");
-    }
-
-    private long optionalUint64(String name) throws DecodeException {
-        return has(name) ? uint64(name) : 0;
-    }
-
-    private int optionalUint32(String name) throws DecodeException {
-        return has(name) ? uint32(name) : 0;
+        throw wrong(place, "an integer of 64 bits");
     }
 
     private static ByteString base64(Object value, String place) throws DecodeException {
         try {
-            String text = asText(value, place);
-            if (text.length() % 4 == 0) {
-                return ByteString.copyFrom(Base64.getDecoder().decode(text));
-            }
+            return ByteString.copyFrom(Frames.base64(asText(value, place)));
         } catch (IllegalArgumentException error) {
-            // Told below.
+            throw wrong(place, "base64");
         }
-        throw wrong(place, "base64");
     }
 
     private byte[] hex(String name, int length) throws DecodeException {
-        try {
-            byte[] bytes = HexFormat.of().parseHex(text(name));
-            if (bytes.length == length) {
-                return bytes;
-            }
-        } catch (IllegalArgumentException error) {
-            // Told below.
+        String digits = text(name);
+        if (digits.length() != 2 * length || !digits.matches("[0-9a-f]*")) {
+            throw wrong(name, 2 * length + " hexadecimal digits");
         }
-        throw wrong(name, 2 * length + " hexadecimal digits");
-    }
-
-    private long hex64(String name) throws DecodeException {
-        return java.nio.ByteBuffer.wrap(hex(name, 8)).getLong();
+        return HexFormat.of().parseHex(digits);
     }
 
     /** RFC 3339 to microseconds since 1970, exactly. */
     private long time(String name) throws DecodeException {
         try {
             String text = text(name);
-            if (text.endsWith("Z")) {
+            if (TIME.matcher(text).matches()) {
                 return ChronoUnit.MICROS.between(Instant.EPOCH, Instant.parse(text));
             }
-        } catch (DateTimeException | ArithmeticException error) {
+        } catch (DateTimeException error) {
             // Told below.
         }
         throw wrong(name, "a time of RFC 3339 in UTC");
     }
 
-    /** The value of an enumeration with this name, in small letters; that for unknown ones where there is none. */
-    private static <E extends Enum<E>> E named(Class<E> of, String prefix, String name) {
-        try {
-            return Enum.valueOf(of, prefix + name.toUpperCase(java.util.Locale.ROOT));
-        } catch (IllegalArgumentException error) {
-            return of.getEnumConstants()[0];
-        }
-    }
-
-    private Source source() throws DecodeException {
-        Document source = inside("source");
-        return Source.newBuilder()
-            .setStream(source.text("stream")).setServerUuid(source.text("server_uuid"))
-            .setServerId(source.uint32("server_id")).setEpoch(source.uint64("epoch"))
-            .setConnectorVersion(source.optionalText("connector_version"))
-            .setSnapshot(source.optionalFlag("snapshot")).build();
-    }
-
-    private Position position() throws DecodeException {
-        if (!has("position")) {
-            return Position.getDefaultInstance();
-        }
-        Document place = inside("position");
-        return Position.newBuilder().setFile(place.text("file")).setOffset(place.uint64("offset")).build();
-    }
-
-    private List<LaneMark> marks() throws DecodeException {
-        List<LaneMark> marks = new ArrayList<>();
-        for (Document mark : documents("lanes")) {
-            marks.add(LaneMark.newBuilder().setLane(mark.text("lane")).setSequenceNext(mark.uint64("sequence_next"))
-                .setEpoch(mark.uint64("epoch")).build());
-        }
-        return marks;
-    }
-
-    private Watermark watermark() throws DecodeException {
-        Watermark.Builder made = Watermark.newBuilder()
-            .setVerdict(text("verdict")).setServerUuid(text("server_uuid")).setGtidSet(text("gtid_set"))
-            .addAllLanes(marks()).setLanesTruncated(flag("lanes_truncated")).setTakenAtUs(int64("taken_at_us"));
-        if (has("position")) {
-            made.setPosition(position());
-        }
-        if (has("certificate")) {
-            Document proof = inside("certificate");
-            made.setCertificate(QuietCertificate.newBuilder()
-                .setHeartbeatFirst(proof.uint64("heartbeat_first")).setHeartbeatLast(proof.uint64("heartbeat_last"))
-                .setGtidSetFirst(proof.text("gtid_set_first")).setGtidSetLast(proof.text("gtid_set_last"))
-                .setUserTransactions(proof.uint64("user_transactions"))
-                .setFilteredTransactions(proof.uint64("filtered_transactions"))
-                .setHeartbeatTransactions(proof.uint64("heartbeat_transactions"))
-                .setCanaryTransactions(proof.uint64("canary_transactions"))
-                .setProvenAtUs(proof.int64("proven_at_us")));
-        }
-        return made.build();
-    }
-
-    private Canary canary() throws DecodeException {
-        Canary.Builder made = Canary.newBuilder()
-            .setNumber(uint64("number")).setPhase(named(CanaryPhase.class, "CANARY_PHASE_", text("phase")))
-            .setWrittenAtUs(time("written_at")).setBatch(batch()).setPath(optionalText("path"));
-        if (has("nonce")) {
-            made.setNonce(base64(members.get("nonce"), "nonce"));
-        }
-        if (has("watermark")) {
-            made.setWatermark(inside("watermark").watermark());
-        }
-        return made.build();
-    }
-
-    private Heartbeat heartbeat() throws DecodeException {
-        Heartbeat.Builder made = Heartbeat.newBuilder()
-            .setSource(source()).setNumber(uint64("number")).setWrittenAtUs(time("written_at"))
-            .setGtid(optionalText("gtid")).setPosition(position()).setCommittedAtUs(time("committed_at"));
-        if (has("watermark")) {
-            made.setWatermark(inside("watermark").watermark());
-        }
-        return made.build();
-    }
-
-    private SchemaChange schemaChange() throws DecodeException {
-        return SchemaChange.newBuilder()
-            .setSource(source()).setDatabase(optionalText("database")).setStatement(text("statement"))
-            .setGtid(optionalText("gtid")).setPosition(position()).setCommittedAtUs(time("committed_at"))
-            .setSequence(uint64("sequence")).setLane(text("lane")).build();
-    }
-
-    private Suppressed suppressed() throws DecodeException {
-        return Suppressed.newBuilder()
-            .setSource(source()).setLane(text("lane")).setDatabase(text("database")).setTable(text("table"))
-            .setSequenceFirst(uint64("sequence_first")).setCount(uint64("count")).setReason(text("reason"))
-            .setBy(text("by")).setGtidFirst(optionalText("gtid_first")).setSinceUs(time("since")).build();
-    }
-
-    private SnapshotMark mark() throws DecodeException {
-        return SnapshotMark.newBuilder()
-            .setSource(source()).setSnapshot(text("snapshot")).setDatabase(text("database")).setTable(text("table"))
-            .setPhase(named(SnapshotPhase.class, "SNAPSHOT_PHASE_", text("phase"))).setRows(uint64("rows_published"))
-            .setChunks(uint64("chunks")).addAllLanes(marks()).setReason(optionalText("reason")).build();
+    /** The value of an enumeration with this name, in small letters and without its prefix; the first: none. */
+    private static EnumValueDescriptor named(EnumDescriptor of, String name) {
+        EnumValueDescriptor none = of.getValues().get(0);
+        String prefix = none.getName().substring(0, none.getName().length() - "UNSPECIFIED".length());
+        EnumValueDescriptor found = of.findValueByName(prefix + name.toUpperCase(Locale.ROOT));
+        return found == null ? none : found;
     }
 
     private TableSchema table() throws DecodeException {
         Document schema = inside("schema");
-        TableSchema.Builder table = TableSchema.newBuilder()
-            .setDatabase(text("database")).setTable(text("table")).setFingerprint(schema.hex64("fingerprint"))
-            .setColumnsNamed(schema.flag("columns_named"));
+        TableSchema.Builder table = TableSchema.newBuilder().setDatabase(text("database")).setTable(text("table"));
         List<String> names = new ArrayList<>();
         for (Document column : schema.documents("columns")) {
             names.add(column.text("name"));
-            table.addColumns(Column.newBuilder()
-                .setName(column.text("name")).setMysqlType(column.optionalText("mysql_type"))
-                .setLogicalType(named(LogicalType.class, "LOGICAL_TYPE_", column.text("type")))
-                .setNullable(column.flag("nullable")).setUnsigned(column.flag("unsigned"))
-                .setCharset(column.optionalText("charset")).setCollation(column.optionalUint32("collation"))
-                .addAllMembers(column.has("members") ? column.texts("members") : List.of())
-                .setInvisible(column.optionalFlag("invisible")));
+            EnumValueDescriptor type = named(LogicalType.getDescriptor(), column.text("type"));
+            Column.Builder made = Column.newBuilder().setLogicalTypeValue(type.getNumber());
+            table.addColumns(column.fill(made, "logical_type"));
         }
-        for (String name : schema.texts("primary_key")) {
+        for (Object name : schema.list("primary_key")) {
             if (!names.contains(name)) {
                 throw wrong("primary_key", "names of columns");
             }
             table.addPrimaryKey(names.indexOf(name));
         }
-        return table.build();
+        return schema.fill(table, "database", "table", "columns", "primary_key").build();
     }
 
-    /** What all batches have. */
-    private ChangeBatch.Builder rows() throws DecodeException {
+    /** A batch with its rows. */
+    private ChangeBatch.Builder rows(String... given) throws DecodeException {
         TableSchema table = table();
         Map<String, Integer> ordinals = ordinals(table);
-        ChangeBatch.Builder batch = ChangeBatch.newBuilder()
-            .setSource(source()).setTable(table).setLane(text("lane")).setLaneNumber(uint32("lane_number"))
-            .setLaneCount(uint32("lane_count"));
+        ChangeBatch.Builder batch = ChangeBatch.newBuilder().setTable(table);
         for (Document row : documents("rows")) {
-            Row.Builder made = batch.addRowsBuilder()
-                .setOp(named(Op.class, "OP_", row.text("op"))).setTransaction(row.optionalUint32("transaction"))
-                .setRow(row.optionalUint64("row"));
+            Row.Builder made = row.fill(batch.addRowsBuilder(), "before", "after");
             if (row.has("before")) {
                 made.setBefore(row.inside("before").image(table, ordinals));
             }
@@ -371,7 +273,7 @@ final class Document {
                 made.setAfter(row.inside("after").image(table, ordinals));
             }
         }
-        return batch;
+        return fill(batch, given);
     }
 
     private static Map<String, Integer> ordinals(TableSchema table) {
@@ -383,10 +285,7 @@ final class Document {
     }
 
     private ChangeBatch batch() throws DecodeException {
-        ChangeBatch.Builder batch = rows()
-            .setBeforeImage(named(BeforeImage.class, "BEFORE_IMAGE_", text("before_image")))
-            .setSequenceFirst(uint64("sequence_first")).setSnapshotNext(optionalUint64("snapshot_next"))
-            .setSnapshotAttempt(optionalUint32("snapshot_attempt"));
+        ChangeBatch.Builder batch = rows("table", "rows", "files", "transactions", "committed_at_base_us");
         Map<String, Integer> files = new HashMap<>();
         for (Document form : documents("transactions")) {
             long atUs = form.time("committed_at");
@@ -394,37 +293,28 @@ final class Document {
             if (batch.getTransactionsCount() == 0) {
                 batch.setCommittedAtBaseUs(atUs);
             }
-            Position place = form.asDocument(form.members.get("position"), "position").place();
+            Position place = form.inside("position").fill(Position.newBuilder()).build();
             if (files.putIfAbsent(place.getFile(), files.size()) == null) {
                 batch.addFiles(place.getFile());
             }
-            batch.addTransactions(Transaction.newBuilder()
-                .setGtid(form.optionalText("gtid")).setCommittedAtDeltaUs(atUs - batch.getCommittedAtBaseUs())
-                .setFile(files.get(place.getFile())).setOffset(place.getOffset()).setRows(form.uint32("rows"))
-                .setServerId(form.uint32("server_id")).setOriginalCommittedAtDeltaUs(originalUs - atUs)
-                .setTraceparent(form.optionalText("traceparent")));
+            Transaction.Builder made = Transaction.newBuilder()
+                .setCommittedAtDeltaUs(atUs - batch.getCommittedAtBaseUs())
+                .setOriginalCommittedAtDeltaUs(originalUs - atUs)
+                .setFile(files.get(place.getFile())).setOffset(place.getOffset());
+            batch.addTransactions(form.fill(
+                made, "committed_at_delta_us", "original_committed_at_delta_us", "file", "offset"));
         }
         return batch.build();
     }
 
-    private Position place() throws DecodeException {
-        return Position.newBuilder().setFile(text("file")).setOffset(uint64("offset")).build();
-    }
-
     private SnapshotPart part() throws DecodeException {
-        ChangeBatch batch = rows().build();
+        ChangeBatch batch = rows("table", "rows", "files", "transactions", "committed_at_base_us", "sequence_first",
+            "before_image").build();
         TableSchema table = batch.getTable();
-        SnapshotPart.Builder part = SnapshotPart.newBuilder()
-            .setSnapshot(text("snapshot")).setPart(uint64("part")).setBatch(batch).setChunk(uint64("chunk"))
-            .setAnchor(LaneMark.newBuilder().setLane(batch.getLane()).setSequenceNext(uint64("anchor"))
-                .setEpoch(batch.getSource().getEpoch()))
-            .setAttempt(uint32("attempt")).setLastPart(flag("last_part")).setRowsInChunk(uint64("rows_in_chunk"))
-            .setRowsSuperseded(uint64("rows_superseded")).setAttemptPart(uint64("attempt_part"));
-        if (has("key_columns")) {
-            for (Object ordinal : list("key_columns")) {
-                part.addKeyColumns(asUint32(ordinal, "key_columns"));
-            }
-        }
+        LaneMark.Builder anchor = LaneMark.newBuilder().setLane(batch.getLane()).setSequenceNext(uint64("anchor"))
+            .setEpoch(batch.getSource().getEpoch());
+        SnapshotPart.Builder part = fill(SnapshotPart.newBuilder().setBatch(batch).setAnchor(anchor),
+            "batch", "anchor", "key_after", "key_upto", "touched");
         List<Integer> key = part.getKeyColumnsCount() > 0 ? part.getKeyColumnsList() : table.getPrimaryKeyList();
         if (has("key_after")) {
             part.setKeyAfter(inside("key_after").key(table, key));
@@ -434,11 +324,6 @@ final class Document {
         }
         for (Document touched : documents("touched")) {
             part.addTouched(touched.key(table, key));
-        }
-        if (has("digest")) {
-            Document digest = inside("digest");
-            part.setDigest(ChunkDigest.newBuilder().setRows(digest.uint64("rows")).setSum(digest.hex64("sum"))
-                .setXor(digest.hex64("xor")));
         }
         return part.build();
     }
@@ -500,7 +385,7 @@ final class Document {
             try {
                 if (type == LogicalType.LOGICAL_TYPE_VECTOR && form instanceof List<?> elements) {
                     for (Object element : elements) {
-                        value.getVectorBuilder().addElements(Float.parseFloat(floatText(element)));
+                        value.getVectorBuilder().addElements(single(element));
                     }
                     return value.setVector(value.getVectorBuilder()).build();
                 }
@@ -517,16 +402,16 @@ final class Document {
             boolean isText = form instanceof String;
             boolean isNumber = form instanceof Digits;
             switch (column.getLogicalType()) {
-                case LOGICAL_TYPE_FLOAT -> value.setFloat(Float.parseFloat(floatText(form)));
-                case LOGICAL_TYPE_DOUBLE -> value.setDouble(Double.parseDouble(floatText(form)));
+                case LOGICAL_TYPE_FLOAT -> value.setFloat(single(form));
+                case LOGICAL_TYPE_DOUBLE -> value.setDouble(finite(Double.parseDouble(floatText(form)), form));
                 case LOGICAL_TYPE_INTEGER -> {
-                    return isNumber && integer(value, ((Digits) form).text(), !column.getUnsigned());
+                    return isNumber && integer(value, ((Digits) form).text(), !column.getUnsigned(), true);
                 }
                 case LOGICAL_TYPE_YEAR -> {
-                    return isNumber && integer(value, ((Digits) form).text(), true);
+                    return isNumber && integer(value, ((Digits) form).text(), true, true);
                 }
                 case LOGICAL_TYPE_BIT -> {
-                    return isNumber && integer(value, ((Digits) form).text(), false);
+                    return isNumber && integer(value, ((Digits) form).text(), false, false);
                 }
                 case LOGICAL_TYPE_BINARY, LOGICAL_TYPE_GEOMETRY, LOGICAL_TYPE_VECTOR ->
                     value.setBytes(base64(form, column.getName()));
@@ -534,7 +419,7 @@ final class Document {
                     if (isText) {
                         value.setText((String) form);
                     } else {
-                        return isNumber && integer(value, ((Digits) form).text(), false);
+                        return isNumber && integer(value, ((Digits) form).text(), false, false);
                     }
                 }
                 default -> {
@@ -548,10 +433,10 @@ final class Document {
         }
 
         /** Where the log does not tell the sign, a value may be above what a signed one holds. */
-        private static boolean integer(Value.Builder value, String digits, boolean isSigned) {
+        private static boolean integer(Value.Builder value, String digits, boolean isSigned, boolean mayBeNegative) {
             if (digits.startsWith("-")) {
                 value.setInteger(Long.parseLong(digits));
-                return true;
+                return mayBeNegative;
             }
             long found = Long.parseUnsignedLong(digits);
             if (isSigned && found >= 0) {
@@ -560,6 +445,17 @@ final class Document {
                 value.setUnsigned(found);
             }
             return true;
+        }
+
+        private static float single(Object form) {
+            return (float) finite(Float.parseFloat(floatText(form)), form);
+        }
+
+        private static double finite(double value, Object form) {
+            if (form instanceof Digits && Double.isInfinite(value)) {
+                throw new NumberFormatException();
+            }
+            return value;
         }
 
         private static String floatText(Object form) {

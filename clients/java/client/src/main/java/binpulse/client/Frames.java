@@ -5,7 +5,6 @@ import binpulse.v1.Frame;
 import com.github.luben.zstd.Zstd;
 import com.github.luben.zstd.ZstdException;
 import com.google.protobuf.InvalidProtocolBufferException;
-import java.nio.charset.StandardCharsets;
 import java.util.Base64;
 import java.util.zip.CRC32C;
 
@@ -22,7 +21,13 @@ final class Frames {
 
     /** The frame in a body, with its typed content decompressed and checked. */
     static Frame open(String body, int bytesMax) throws DecodeException {
-        Frame frame = parsed(base64(body), bytesMax);
+        Frame frame;
+        try {
+            frame = parsed(base64(body), bytesMax);
+        } catch (IllegalArgumentException error) {
+            // No words of it: they show what stands there.
+            throw new DecodeException(Reason.BASE64, "the body is not base64");
+        }
         if (frame.getFormatVersion() != FORMAT_VERSION) {
             throw new DecodeException(Reason.VERSION, "found format version "
                 + Integer.toUnsignedString(frame.getFormatVersion()) + ", expected " + FORMAT_VERSION);
@@ -39,15 +44,12 @@ final class Frames {
         return parsed(content, bytesMax);
     }
 
-    private static byte[] base64(String body) throws DecodeException {
-        try {
-            if (body.length() % 4 == 0) {
-                return Base64.getDecoder().decode(body.getBytes(StandardCharsets.ISO_8859_1));
-            }
-        } catch (IllegalArgumentException error) {
-            // No words of it: they show what stands there.
+    /** Bytes of base64, whose padding is there. Throws an IllegalArgumentException. */
+    static byte[] base64(String text) {
+        if (text.length() % 4 != 0) {
+            throw new IllegalArgumentException();
         }
-        throw new DecodeException(Reason.BASE64, "the body is not base64");
+        return Base64.getDecoder().decode(text);
     }
 
     private static Frame parsed(byte[] encoded, int bytesMax) throws DecodeException {
@@ -73,8 +75,8 @@ final class Frames {
         switch (frame.getCodec()) {
             case CODEC_UNSPECIFIED, CODEC_NONE -> { }
             case CODEC_ZSTD -> {
-                found = Zstd.getFrameContentSize(payload);
-                if (found < 0 || payload.length < 6) {
+                found = payload.length == 0 ? -1 : Zstd.getFrameContentSize(payload);
+                if (found < 0) {
                     throw new DecodeException(Reason.ZSTD, "the payload is no Zstandard frame that states its size");
                 }
             }

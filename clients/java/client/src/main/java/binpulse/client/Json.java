@@ -1,6 +1,13 @@
 package binpulse.client;
 
 import binpulse.client.DecodeException.Reason;
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.io.JsonStringEncoder;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -11,209 +18,70 @@ import java.util.Map;
  * {@link Digits}, a List, or a Map.
  */
 final class Json {
-    private static final int DEPTH_MAX = 200;
+    // Bodies are bounded themselves: a text in them may have any length.
+    private static final JsonFactory FACTORY = JsonFactory.builder()
+        .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+        .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
+        .streamReadConstraints(StreamReadConstraints.builder()
+            .maxNestingDepth(200).maxStringLength(Integer.MAX_VALUE).maxNumberLength(Integer.MAX_VALUE).build())
+        .build();
 
     /** A number, as it stands in the text. */
     record Digits(String text) {}
 
-    private final String text;
-    private int at;
-
-    private Json(String text) {
-        this.text = text;
-    }
+    private Json() {}
 
     /** The value in a text. */
     static Object parse(String text) throws DecodeException {
-        Json json = new Json(text);
-        Object value = json.value(0);
-        json.space();
-        if (json.at != text.length()) {
-            throw fault();
-        }
-        return value;
-    }
-
-    private static DecodeException fault() {
-        return new DecodeException(Reason.DOCUMENT, "the body is no JSON");
-    }
-
-    private Object value(int depth) throws DecodeException {
-        if (depth > DEPTH_MAX) {
-            throw new DecodeException(Reason.DOCUMENT, "JSON is nested deeper than " + DEPTH_MAX);
-        }
-        space();
-        switch (peek()) {
-            case '{':
-                return object(depth);
-            case '[':
-                return array(depth);
-            case '"':
-                return string();
-            case 't':
-                return word("true", true);
-            case 'f':
-                return word("false", false);
-            case 'n':
-                return word("null", null);
-            default:
-                return number();
-        }
-    }
-
-    private Map<String, Object> object(int depth) throws DecodeException {
-        Map<String, Object> members = new LinkedHashMap<>();
-        for (boolean more = begins('}'); more; more = goesOn('}')) {
-            space();
-            String name = string();
-            space();
-            take(':');
-            if (members.containsKey(name)) {
-                throw new DecodeException(Reason.DOCUMENT, "an object has a member twice");
+        try (JsonParser parser = FACTORY.createParser(text)) {
+            parser.nextToken();
+            Object value = value(parser);
+            if (parser.nextToken() == null) {
+                return value;
             }
-            members.put(name, value(depth + 1));
+        } catch (IOException error) {
+            // No words of it: they show what stands there.
         }
-        return members;
+        throw new DecodeException(Reason.DOCUMENT, "the body is no JSON");
     }
 
-    private List<Object> array(int depth) throws DecodeException {
-        List<Object> elements = new ArrayList<>();
-        for (boolean more = begins(']'); more; more = goesOn(']')) {
-            elements.add(value(depth + 1));
-        }
-        return elements;
-    }
-
-    private boolean begins(char end) {
-        at++;
-        space();
-        if (peek() != end) {
-            return true;
-        }
-        at++;
-        return false;
-    }
-
-    private boolean goesOn(char end) throws DecodeException {
-        space();
-        if (peek() == end) {
-            at++;
-            return false;
-        }
-        take(',');
-        return true;
-    }
-
-    private Object word(String word, Object value) throws DecodeException {
-        if (!text.startsWith(word, at)) {
-            throw fault();
-        }
-        at += word.length();
-        return value;
-    }
-
-    private Digits number() throws DecodeException {
-        int start = at;
-        skip('-');
-        if (!skip('0')) {
-            digits();
-        }
-        if (skip('.')) {
-            digits();
-        }
-        if (skip('e') || skip('E')) {
-            if (!skip('+')) {
-                skip('-');
+    private static Object value(JsonParser parser) throws IOException, DecodeException {
+        JsonToken token = parser.currentToken();
+        if (token == JsonToken.START_OBJECT) {
+            Map<String, Object> members = new LinkedHashMap<>();
+            while (parser.nextToken() == JsonToken.FIELD_NAME) {
+                String name = parser.currentName();
+                parser.nextToken();
+                members.put(name, value(parser));
             }
-            digits();
+            return members;
         }
-        return new Digits(text.substring(start, at));
-    }
-
-    private void digits() throws DecodeException {
-        int start = at;
-        while (peek() >= '0' && peek() <= '9') {
-            at++;
-        }
-        if (at == start) {
-            throw fault();
-        }
-    }
-
-    private String string() throws DecodeException {
-        take('"');
-        int start = at;
-        while (peek() != '"' && peek() != '\\' && peek() >= 0x20) {
-            at++;
-        }
-        if (peek() == '"') {
-            return text.substring(start, at++);
-        }
-        StringBuilder found = new StringBuilder(text.substring(start, at));
-        while (peek() != '"') {
-            char letter = peek();
-            if (letter < 0x20) {
-                throw fault();
+        if (token == JsonToken.START_ARRAY) {
+            List<Object> elements = new ArrayList<>();
+            while (parser.nextToken() != JsonToken.END_ARRAY) {
+                elements.add(value(parser));
             }
-            at++;
-            found.append(letter == '\\' ? escaped() : letter);
+            return elements;
         }
-        at++;
-        return found.toString();
+        if (token == null) {
+            throw new DecodeException(Reason.DOCUMENT, "the body is no JSON");
+        }
+        return switch (token) {
+            case VALUE_NULL -> null;
+            case VALUE_TRUE, VALUE_FALSE -> parser.getBooleanValue();
+            case VALUE_STRING -> whole(parser.getText());
+            default -> new Digits(parser.getText());
+        };
     }
 
-    private char escaped() throws DecodeException {
-        char letter = peek();
-        at++;
-        switch (letter) {
-            case '"', '\\', '/':
-                return letter;
-            case 'b':
-                return '\b';
-            case 'f':
-                return '\f';
-            case 'n':
-                return '\n';
-            case 'r':
-                return '\r';
-            case 't':
-                return '\t';
-            case 'u':
-                try {
-                    int code = Integer.parseUnsignedInt(text.substring(at, at + 4), 16);
-                    at += 4;
-                    return (char) code;
-                } catch (IndexOutOfBoundsException | NumberFormatException error) {
-                    throw fault();
-                }
-            default:
-                throw fault();
+    /** A text in which no half of a character stands alone. */
+    private static String whole(String text) throws DecodeException {
+        for (int at = 0; at < text.length(); at = text.offsetByCodePoints(at, 1)) {
+            if (Character.getType(text.codePointAt(at)) == Character.SURROGATE) {
+                throw new DecodeException(Reason.DOCUMENT, "a text has half of a character");
+            }
         }
-    }
-
-    private void space() {
-        while (peek() == ' ' || peek() == '\t' || peek() == '\n' || peek() == '\r') {
-            at++;
-        }
-    }
-
-    /** The next character; 0 behind the last one. */
-    private char peek() {
-        return at < text.length() ? text.charAt(at) : 0;
-    }
-
-    private boolean skip(char letter) {
-        if (peek() != letter) {
-            return false;
-        }
-        at++;
-        return true;
-    }
-
-    private void take(char letter) throws DecodeException {
-        if (!skip(letter)) {
-            throw fault();
-        }
+        return text;
     }
 
     /** A value as text, its numbers with their digits. */
@@ -251,16 +119,7 @@ final class Json {
 
     private static void quote(String string, StringBuilder text) {
         text.append('"');
-        for (int index = 0; index < string.length(); index++) {
-            char letter = string.charAt(index);
-            if (letter == '"' || letter == '\\') {
-                text.append('\\').append(letter);
-            } else if (letter < 0x20) {
-                text.append(String.format("\\u%04x", (int) letter));
-            } else {
-                text.append(letter);
-            }
-        }
+        JsonStringEncoder.getInstance().quoteAsString(string, text);
         text.append('"');
     }
 }

@@ -14,6 +14,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /**
  * Rows with values typed by their columns.
@@ -37,6 +38,8 @@ import java.util.Map;
  * </table>
  */
 public final class Rows {
+    private static final Pattern DECIMAL = Pattern.compile("-?[0-9]+(\\.[0-9]+)?");
+
     private Rows() {}
 
     /** The rows of a batch, typed. */
@@ -106,13 +109,21 @@ public final class Rows {
 
     private static Object text(Column column, String text) {
         return switch (column.getLogicalType()) {
-            case LOGICAL_TYPE_DECIMAL -> new BigDecimal(text);
+            case LOGICAL_TYPE_DECIMAL -> decimal(text);
             case LOGICAL_TYPE_DATE -> new Cells.TimeText(text, Cells.TimeKind.DATE);
             case LOGICAL_TYPE_TIME -> new Cells.TimeText(text, Cells.TimeKind.TIME);
             case LOGICAL_TYPE_DATETIME -> new Cells.TimeText(text, Cells.TimeKind.DATETIME);
             case LOGICAL_TYPE_TIMESTAMP -> new Cells.TimeText(text, Cells.TimeKind.TIMESTAMP);
             default -> text;
         };
+    }
+
+    /** BigDecimal itself takes exponents too, of which a text of a gigabyte can be made; and its errors show values. */
+    private static BigDecimal decimal(String text) {
+        if (!DECIMAL.matcher(text).matches()) {
+            throw new IllegalArgumentException("a DECIMAL column with a text that is none");
+        }
+        return new BigDecimal(text);
     }
 
     private static float[] vector(binpulse.v1.Vector vector) {

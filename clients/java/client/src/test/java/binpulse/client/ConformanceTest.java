@@ -291,11 +291,21 @@ class ConformanceTest {
 
     @Test
     void hostileBodiesAreRefusedForTheirReason() throws Exception {
+        List<String> wrong = new ArrayList<>();
         for (Map<String, Object> one : cases("hostile")) {
-            DecodeException refused = assertThrows(DecodeException.class,
-                () -> Message.received((String) one.get("body")).decode(), (String) one.get("name"));
-            assertEquals(one.get("reason"), refused.reason().name().toLowerCase(Locale.ROOT), (String) one.get("name"));
+            String reason = "none";
+            try {
+                Message.received((String) one.get("body")).decode();
+            } catch (DecodeException refused) {
+                reason = refused.reason().name().toLowerCase(Locale.ROOT);
+            } catch (RuntimeException error) {
+                reason = error.toString();
+            }
+            if (!reason.equals(one.get("reason"))) {
+                wrong.add(one.get("name") + ": " + reason);
+            }
         }
+        assertEquals(List.of(), wrong);
     }
 
     private static long number(Object form, String member) {

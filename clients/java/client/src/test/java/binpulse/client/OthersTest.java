@@ -66,6 +66,19 @@ class OthersTest {
     }
 
     @Test
+    void aDecimalHasDigitsAndAPointOnly() {
+        var column = binpulse.v1.Column.newBuilder().setName("total")
+            .setLogicalType(binpulse.v1.LogicalType.LOGICAL_TYPE_DECIMAL);
+        for (String text : List.of("1e999999999", "NaN", "", "1_0", "٣")) {
+            var row = binpulse.v1.Row.newBuilder().setOp(binpulse.v1.Op.OP_INSERT).setAfter(
+                binpulse.v1.Image.newBuilder().addValues(binpulse.v1.Value.newBuilder().setText(text)));
+            var batch = binpulse.v1.ChangeBatch.newBuilder().addRows(row)
+                .setTable(binpulse.v1.TableSchema.newBuilder().addColumns(column)).build();
+            assertThrows(IllegalArgumentException.class, () -> Rows.of(batch), text);
+        }
+    }
+
+    @Test
     @EnabledIfEnvironmentVariable(named = "BINPULSE_TEST_REDIS", matches = ".+", disabledReason = "no Redis")
     void numbersAndEffectsInRedis() throws Exception {
         try (Redis redis = new Redis()) {

@@ -1,10 +1,6 @@
-//! Which rows come next, which came before, which are missing. Pure: time is an argument.
-//!
-//! The rows of a lane are numbered from 1 without a gap. Messages may come twice, in another order,
-//! and some may be lost. A [`Lane`] decides for each message: *skip* it, *go* and apply it, or *wait*;
-//! and it names a *gap* once it is certain, or has lasted for long enough, that rows do not come.
+//! The numbers of one lane. Pure: time is an argument.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long to wait for rows that did not come yet.
@@ -324,48 +320,6 @@ fn remove(ranges: &mut BTreeMap<u64, u64>, first: u64, last: u64) {
         if from < first {
             ranges.insert(from, first - 1);
         }
-    }
-}
-
-/// A lane of one epoch of one stream.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LaneName {
-    /// Name of the stream.
-    pub stream: String,
-    /// The stream's epoch: numbers begin anew with each.
-    pub epoch: u64,
-    /// The lane, `database.table#number`.
-    pub lane: String,
-}
-
-/// The lanes of a consumer, in memory. Who must survive a restart stores the next number of each lane
-/// together with the effect of its rows, and gives it back with [`Ledger::resume`].
-#[derive(Debug, Clone, Default)]
-pub struct Ledger {
-    waits: Waits,
-    lanes: HashMap<LaneName, Lane>,
-}
-
-impl Ledger {
-    /// No lane is known.
-    pub fn new(waits: Waits) -> Self {
-        Self { waits, lanes: HashMap::new() }
-    }
-
-    /// All below `next` was applied, as the consumer's store says.
-    pub fn resume(&mut self, name: LaneName, next: u64, now: Duration) {
-        self.lanes.insert(name, Lane::resume(next, self.waits, now));
-    }
-
-    /// The lane, known or new.
-    pub fn lane(&mut self, name: LaneName, now: Duration) -> &mut Lane {
-        let waits = self.waits;
-        self.lanes.entry(name).or_insert_with(|| Lane::new(waits, now))
-    }
-
-    /// All lanes.
-    pub fn lanes(&mut self) -> impl Iterator<Item = (&LaneName, &mut Lane)> {
-        self.lanes.iter_mut()
     }
 }
 

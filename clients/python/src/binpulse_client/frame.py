@@ -4,9 +4,9 @@ import base64
 
 import zstandard
 from google.protobuf.message import DecodeError as ProtobufError
+from google_crc32c import value as crc32c
 
 from . import contract
-from .checksum import crc32c
 from .errors import DecodeError
 from .memory import fits
 

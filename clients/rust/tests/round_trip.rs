@@ -307,7 +307,13 @@ fn watermark() -> proto::Watermark {
         server_uuid: String::from("u-u"),
         gtid_set: String::from("a:1-9"),
         position: Some(proto::Position { file: "binlog.000001".into(), offset: 4 }),
-        lanes: vec![proto::LaneMark { lane: "shop.t#0".into(), sequence_next: u64::MAX, epoch: 3 }],
+        lanes: vec![proto::LaneMark {
+            lane: "shop.t#0".into(),
+            sequence_next: u64::MAX,
+            epoch: 3,
+            snapshot_next: 8,
+            snapshot_attempt: u32::MAX,
+        }],
         lanes_truncated: true,
         certificate: Some(proto::QuietCertificate {
             heartbeat_first: 7,

@@ -380,6 +380,7 @@ fn around_part(part: &SnapshotPart, batch: &EncodedBatch, epoch: u64) -> (Vec<u8
             lane: batch.lane().key.to_string(),
             sequence_next: part.anchor,
             epoch,
+            ..proto::LaneMark::default()
         }),
         ..proto::SnapshotPart::default()
     };
@@ -397,6 +398,12 @@ fn around_part(part: &SnapshotPart, batch: &EncodedBatch, epoch: u64) -> (Vec<u8
         digest: part.digest.map(RowsDigest::message),
         attempt_part: part.attempt_part,
         key_columns: part.key_columns.to_vec(),
+        pass: part.pass,
+        numbers_for: part
+            .stands_for
+            .as_ref()
+            .map_or_else(String::new, |of| of.audience.to_string()),
+        numbers: part.stands_for.as_ref().map_or(0, |of| of.numbers),
         ..proto::SnapshotPart::default()
     };
     after.extend_from_slice(&counts.encode_to_vec());

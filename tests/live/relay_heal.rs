@@ -13,6 +13,7 @@ use crate::suite::{Outcome, tests};
 
 tests! {
     lost_rows_are_asked_for_and_delivered_once on [Mysql97, Mariadb1011];
+    lost_rows_are_asked_for_and_come_past_those_that_wait_on_a_fifo_queue on [Mysql97];
     the_last_rows_of_a_lane_are_asked_for_at_once_and_by_a_relay_that_starts_later on [Mysql97];
     a_lane_that_halts_names_the_command_and_goes_on_after_it on [Mysql97];
     a_lane_may_go_on_without_lost_rows on [Mysql97];
@@ -48,11 +49,21 @@ struct Loss {
 
 impl Loss {
     async fn suffer(bed: &Bed, gap: &str, has_more: bool) -> Result<Self, Failed> {
+        Self::suffer_behind(bed, Topic::Standard, gap, has_more).await
+    }
+
+    async fn suffer_behind(
+        bed: &Bed,
+        topic: Topic,
+        gap: &str,
+        has_more: bool,
+    ) -> Result<Self, Failed> {
+        let suffix = if topic == Topic::Fifo { ".fifo" } else { "" };
         let mysqld = bed.mysqld(Options::default()).await?;
         let canaries =
             [("canary.enabled", "true".to_owned()), ("canary.interval", "500ms".to_owned())];
-        let rig = Rig::start(bed, mysqld, Topic::Standard, &canaries).await?;
-        let name = format!("{}-relay", bed.topic_name());
+        let rig = Rig::start(bed, mysqld, topic, &canaries).await?;
+        let name = format!("{}-relay{suffix}", bed.topic_name());
         let (queue, subscription) =
             rig.aws.subscribe_filtered(&rig.topic_arn, &name, Some(policy(&KINDS))).await?;
         let (folder, webhook) = (Folder::create()?, Webhook::start().await?);
@@ -155,6 +166,17 @@ async fn lost_rows_are_asked_for_and_delivered_once(bed: Bed) -> Outcome {
     assert_eq!(loss.relay.stop().await?, Some(0));
     let code = loss.rig.streamer.stop().await?;
     assert_eq!(code, Some(0), "{}", loss.rig.streamer.log_tail());
+    Ok(())
+}
+
+async fn lost_rows_are_asked_for_and_come_past_those_that_wait_on_a_fifo_queue(
+    bed: Bed,
+) -> Outcome {
+    // The rows behind them are held, and a queue shows no other message of their group meanwhile
+    let mut loss = Loss::suffer_behind(&bed, Topic::Fifo, "heal", true).await?;
+    loss.until_ids(&[1, 2, 3, 4, 5, 6, 7, 8, 9]).await?;
+    let none = |status: &Value| status["lanes"] == Value::Array(vec![]);
+    loss.relay.until("no lane waits", SOON, none).await?;
     Ok(())
 }
 

@@ -135,7 +135,12 @@ impl Finalizer {
         self.keep_buffer_small();
         let (group_id, deduplication_id) = if destination.fifo {
             let identity = deduplication_id(batch, origin, checksum);
-            (Some(batch.lane().group_id(&origin.stream)), Some(identity))
+            let lane = batch.lane();
+            let group = match &origin.replay {
+                Some(_) => lane.replay_group_id(&origin.stream),
+                None => lane.group_id(&origin.stream),
+            };
+            (Some(group), Some(identity))
         } else {
             (None, None)
         };

@@ -308,14 +308,13 @@ mod tests {
 
     use super::{Bound, Chunk, KeyRange, Part, PartGap, Parts};
 
+    /// A range of keys, the first excluded.
+    type Keys = (Option<u64>, Option<u64>);
+
     /// The parts of a snapshot in one lane, as their chunks are cut, each with the keys that it may have rows
     /// of: above the first, up to the second. A table may be begun again within a snapshot.
-    fn chunks(
-        passes: &[Vec<(u64, usize)>],
-        snapshot: &str,
-    ) -> Vec<(Chunk, (Option<u64>, Option<u64>))> {
+    fn chunks(passes: &[Vec<(u64, usize)>], snapshot: &str) -> Vec<(Chunk, Keys)> {
         let mut all = Vec::new();
-        let mut pass_number = 0;
         for (index, pass) in passes.iter().enumerate() {
             let mut after = None;
             for (at, (width, parts)) in pass.iter().enumerate() {
@@ -327,7 +326,7 @@ mod tests {
                 all.extend((1..=*parts).map(|part| {
                     let chunk = Chunk {
                         snapshot: snapshot.to_owned(),
-                        pass: pass_number,
+                        pass: u32::try_from(index).expect("few"),
                         after: bound(after),
                         upto: bound(upto),
                         is_last: part == *parts,
@@ -336,7 +335,6 @@ mod tests {
                 }));
                 after = upto;
             }
-            pass_number += 1;
         }
         all
     }

@@ -294,8 +294,9 @@ impl CopyRoute {
                 return Ok(());
             }
         }
-        let given_up = self.marks.hold(message, places);
-        given_up.into_iter().for_each(|message| self.messages.finish(message));
+        if let Some(given_up) = self.marks.hold(message, places) {
+            self.messages.finish(given_up);
+        }
         self.tell_marks();
         Ok(())
     }

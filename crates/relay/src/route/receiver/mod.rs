@@ -312,8 +312,9 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 return Ok(());
             }
         }
-        let given_up = self.gaps.marks.hold(number, places);
-        given_up.into_iter().for_each(|message| self.messages.finish(message));
+        if let Some(given_up) = self.gaps.marks.hold(number, places) {
+            self.messages.finish(given_up);
+        }
         self.tell_marks();
         Ok(())
     }

@@ -88,6 +88,9 @@ impl Chunk {
     }
 }
 
+/// Longest key that is named: two of them fit into a request's head. Of a longer one all keys are read.
+const KEY_BYTES_MAX: usize = 400;
+
 /// A key of one column as an operator types it, for the kinds of columns for which ranges can be asked for.
 fn typed(part: &proto::SnapshotPart, table: &Table, image: &proto::Image) -> Option<String> {
     let ordinal = match (part.key_columns.as_slice(), table.primary_key.as_slice()) {
@@ -100,7 +103,9 @@ fn typed(part: &proto::SnapshotPart, table: &Table, image: &proto::Image) -> Opt
     match (kind, OpenedRows::image(image, &mut buffer).cell(0)) {
         (LogicalType::Integer, Cell::Int(value)) => Some(value.to_string()),
         (LogicalType::Integer, Cell::UInt(value)) => Some(value.to_string()),
-        (LogicalType::Text, Cell::Text(text)) => String::from_utf8(text.to_vec()).ok(),
+        (LogicalType::Text, Cell::Text(text)) if text.len() <= KEY_BYTES_MAX => {
+            String::from_utf8(text.to_vec()).ok()
+        }
         _ => None,
     }
 }

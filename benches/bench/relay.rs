@@ -1,6 +1,7 @@
 //! The relay: packed messages opened and translated on one core, and drained from a queue into a
 //! webhook, a queue, a MySQL copy and nowhere, beside a consumer that polls one message at a time; its
-//! memory over many rows; and the age of rows when a webhook has answered.
+//! memory over many rows; and the age of rows when a webhook has answered. Printed as tables for
+//! docs/develop/benchmarks.md.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +44,9 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// The queue that rows go to, where they go to one.
 const TARGET: &str = "target";
 /// Longest time that a drain may take.
-const DRAIN_MAX: Duration = Duration::from_mins(5);
+const DRAIN_MAX: Duration = Duration::from_mins(3);
+/// Where each row is a request, one in so many of the messages is enough.
+const FEW: usize = 5;
 
 pub(crate) fn run(runtime: &Runtime, names: &[String]) -> Outcome {
     facts::print("relay", names)?;
@@ -57,7 +60,11 @@ pub(crate) fn run(runtime: &Runtime, names: &[String]) -> Outcome {
     }
     if wanted("flat") {
         let bodies = self::bodies(data::scaled(FLAT_MESSAGES).max(2))?;
-        runtime.block_on(drain("nowhere, 500 rows a request", &bodies, nowhere()))?;
+        drains_head(&format!("{} rows drained from a queue", bodies.len() as u64 * ROWS));
+        runtime.block_on(async {
+            let mut first = None;
+            drain("nowhere, 500 rows a request", &bodies, nowhere(), &mut first).await
+        })?;
     }
     if wanted("latency") {
         runtime.block_on(ages())?;
@@ -165,7 +172,7 @@ fn push(batch: &mut Batch, n: u64) -> Outcome {
 
 fn memory(runtime: &Runtime, bodies: &[String]) -> Outcome {
     println!(
-        "{} rows in {MESSAGES} messages, opened and translated; rows/s of a CPU second:",
+        "\n| {} rows in {MESSAGES} messages, from memory | rows a CPU second |\n|---|--:|",
         MESSAGES * ROWS
     );
     let nothing = |rows: &OpenedRows| {
@@ -173,7 +180,7 @@ fn memory(runtime: &Runtime, bodies: &[String]) -> Outcome {
         (0..rows.len()).filter(|at| rows.change(*at, &mut buffer).is_some()).count()
     };
     let opened = fastest(runtime, bodies, nothing)?;
-    println!("  {:<28} {:>12.0}", "opened", opened);
+    println!("| opened | {opened:.0} |");
     for name in FormatOptions::NAMES {
         let options = FormatOptions::of_name(name).ok_or("a format")?;
         let mut formatter = Formatter::new(options);
@@ -190,7 +197,7 @@ fn memory(runtime: &Runtime, bodies: &[String]) -> Outcome {
             }
             out.len()
         })?;
-        println!("  {:<28} {:>12.0}", format!("opened, as {name}"), rate);
+        println!("| opened, as {name} | {rate:.0} |");
     }
     Ok(())
 }
@@ -221,33 +228,39 @@ fn fastest(
     Ok(float(MESSAGES * ROWS) / best)
 }
 
+/// The head of a table of drains.
+fn drains_head(what: &str) {
+    println!(
+        "\n| {what} to | rows/s | ratio | s | CPU s | peak MiB | median MiB of the first and second half |"
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|");
+}
+
 async fn drains(bodies: &[String]) -> Outcome {
-    println!("the same rows drained from a queue on loopback by one relay process:");
-    let (webhook, few) = (Receiver::start().await?, &bodies[..bodies.len() / 20]);
-    drain("nowhere, 500 rows a request", bodies, nowhere()).await?;
-    drain("a webhook, 500 rows a request", bodies, webhook.settings("500")).await?;
-    drain("a webhook, 1 row a request", few, webhook.settings("1")).await?;
-    plain("a webhook, one after the other", few, &webhook).await?;
+    let (webhook, few) = (Receiver::start().await?, &bodies[..bodies.len() / FEW]);
+    let (all, some) = (bodies.len() as u64 * ROWS, few.len() as u64 * ROWS);
+    drains_head(&format!("{all} rows ({some} of one a request) drained from a queue"));
+    // Ratios are to the first of them.
+    let mut first = None;
+    drain("nowhere, 500 rows a request", bodies, nowhere(), &mut first).await?;
+    drain("a webhook, 500 rows a request", bodies, webhook.settings("500"), &mut first).await?;
+    drain("a webhook, 1 row a request", few, webhook.settings("1"), &mut first).await?;
+    plain("a webhook, one row after the other, without the relay", few, &webhook, first).await?;
     for rows in ["100", "1"] {
         let to = [("relay.to.kind", "sqs"), ("relay.to.url", TARGET), ("relay.to.rows", rows)];
         let to = to.map(|(key, value)| (key, value.to_owned())).to_vec();
         let name = format!("a queue as JSON, {rows} rows a message");
-        drain(&name, if rows == "1" { few } else { bodies }, to).await?;
+        drain(&name, if rows == "1" { few } else { bodies }, to, &mut first).await?;
     }
     let mysqld = Mysqld::start(&data::server()?, data::options()).await?;
     mysqld.execute(&["CREATE DATABASE relay", "SET PERSIST sync_binlog = 0"]).await?;
-    drain(
-        "a MySQL copy",
-        bodies,
-        vec![
-            ("relay.to.kind", String::from("mysql")),
-            ("relay.to.url", format!("mysql://{}/relay", mysqld.address())),
-            ("relay.to.user", String::from("root")),
-            ("relay.to.concurrency", String::from("2")),
-        ],
-    )
-    .await?;
-    Ok(())
+    let to = vec![
+        ("relay.to.kind", String::from("mysql")),
+        ("relay.to.url", format!("mysql://{}/relay", mysqld.address())),
+        ("relay.to.user", String::from("root")),
+        ("relay.to.concurrency", String::from("2")),
+    ];
+    drain("a MySQL copy, 2 connections", bodies, to, &mut first).await
 }
 
 fn nowhere() -> Vec<(&'static str, String)> {
@@ -277,7 +290,7 @@ async fn filled(client: &aws_sdk_sqs::Client, bodies: &[String]) -> Outcome<Stri
 
 /// A consumer as one writes it first: it polls one message, sends each of its rows, waits for each answer,
 /// and deletes the message.
-async fn plain(name: &str, bodies: &[String], webhook: &Receiver) -> Outcome {
+async fn plain(name: &str, bodies: &[String], webhook: &Receiver, first: Option<f64>) -> Outcome {
     let endpoint = Endpoint::start().await;
     let client = client(&endpoint);
     let queue = filled(&client, bodies).await?;
@@ -313,14 +326,17 @@ async fn plain(name: &str, bodies: &[String], webhook: &Receiver) -> Outcome {
         }
     }
     let took = began.elapsed().as_secs_f64();
-    println!(
-        "  {name:<36} {:>10.0} rows/s, {took:>6.1} s, without the relay",
-        float(wanted) / took
-    );
+    let rate = float(wanted) / took;
+    println!("| {name} | {rate:.0} | {:.2} | {took:.1} | | | |", rate / first.unwrap_or(rate));
     Ok(())
 }
 
-async fn drain(name: &str, bodies: &[String], to: Vec<(&'static str, String)>) -> Outcome {
+async fn drain(
+    name: &str,
+    bodies: &[String],
+    to: Vec<(&'static str, String)>,
+    first_rate: &mut Option<f64>,
+) -> Outcome {
     let endpoint = Endpoint::start().await;
     let client = client(&endpoint);
     let queue = filled(&client, bodies).await?;
@@ -358,9 +374,10 @@ async fn drain(name: &str, bodies: &[String], to: Vec<(&'static str, String)>) -
     let process = Pid::with_argument(relay.address()).ok_or("the relay is not to be found")?;
     let half = resident.len() / 2;
     let (first, second) = resident.split_at_mut(half);
+    let rate = float(wanted) / took.as_secs_f64();
     println!(
-        "  {name:<36} {:>10.0} rows/s, {:>6.1} s, {:>5.1} s of CPU, {} MiB at most, medians of the halves {}, {}",
-        float(wanted) / took.as_secs_f64(),
+        "| {name} | {rate:.0} | {:.2} | {:.1} | {:.1} | {} | {}, {} |",
+        rate / *first_rate.get_or_insert(rate),
         took.as_secs_f64(),
         process.cpu().as_secs_f64(),
         process.resident_kib().0 >> 10,
@@ -377,7 +394,8 @@ fn median(kib: &mut [u64]) -> u64 {
 
 /// From COMMIT through streamer, topic, queue and relay to the webhook's answer.
 async fn ages() -> Outcome {
-    println!("age of rows when the webhook has them, at {RATE} single-row transactions/s, ms:");
+    println!("\n| at {RATE} single-row transactions/s, ms | since | p50 | p99 | p99.9 |");
+    println!("|---|---|--:|--:|--:|");
     let mysqld = Mysqld::start(&data::server()?, data::options()).await?;
     mysqld.execute(&["CREATE DATABASE bench", latency::TABLE]).await?;
     prepare(&mysqld, &binary()).await?;
@@ -427,9 +445,7 @@ async fn ages() -> Outcome {
         let Ages { since_commit, since_due } = latency::take(&webhook.ages);
         for (since, ages) in [("commit", since_commit), ("due", since_due)] {
             let [p50, p99, p999] = [500, 990, 999].map(|part| latency::part(&ages, part));
-            println!(
-                "  up to {rows:>3} rows a request, since {since:<6} p50 {p50:>7.1}, p99 {p99:>7.1}, p99.9 {p999:>7.1}"
-            );
+            println!("| up to {rows} rows a request | {since} | {p50:.1} | {p99:.1} | {p999:.1} |");
         }
     }
     streamer.stop().await?;

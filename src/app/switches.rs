@@ -68,7 +68,11 @@ impl Switch for Switches {
     }
 
     fn replay(&self, command: &str) -> Result<String, ReplayRefused> {
-        self.controls.replay.command(command, self.state.read().epoch)
+        let epoch = self.state.read().epoch;
+        match replay::ReadAgain::read(command) {
+            Some(again) => again?.command(&self.controls.snapshot, epoch),
+            None => self.controls.replay.command(command, epoch),
+        }
     }
 
     fn control(&self, command: &str) -> Result<String, String> {

@@ -7,7 +7,6 @@ use chrono::DateTime;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::service::{Service, show};
-use super::snapshot::ascii;
 use super::style::{fitted, is_dumb, say};
 use super::style::{over, print};
 use super::{Exit, flags};
@@ -15,7 +14,7 @@ use crate::config::{Kind, Value};
 use crate::control;
 use crate::platform::wall_us;
 use crate::telemetry::duration;
-use crate::telemetry::http::{CONTROL_HEADER, CONTROL_PATH};
+use crate::telemetry::http::{CONTROL_HEADER, CONTROL_PATH, in_header};
 use crate::telemetry::status::{ControlState, ControlStatus};
 
 const SUPPRESS_LONG_ABOUT: &str = "\
@@ -303,7 +302,7 @@ type IsDone = fn(&[ControlStatus], &str) -> bool;
 fn tell(matches: &ArgMatches, command: &control::Command, is_done: IsDone) -> Exit {
     let Some(values) = flags::load(matches) else { return Exit::Usage };
     let header = match serde_json::to_string(command) {
-        Ok(json) => ascii(&json),
+        Ok(json) => in_header(&json),
         Err(error) => return complain(&error.to_string(), Exit::Usage),
     };
     let service = match Service::of(&values) {

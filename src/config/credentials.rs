@@ -19,8 +19,8 @@ pub(super) fn refuse(setting: &Setting, text: &str, origin: &Origin) -> Result<(
 /// Settings that hold hosts: what stands before an `@` is a user there also without a scheme.
 const HOSTS: [&str; 2] = ["source.hosts", "heartbeat.host"];
 
-/// The text without what stands between `://` and the last `@`, for a host without all before that;
-/// `None`: there is nothing to hide.
+/// The text without what stands between `://` and the last `@`, for a host without all before that, and
+/// without a query, which may have a token; `None`: there is nothing to hide.
 fn hidden(text: &str, is_host: bool) -> Option<String> {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
@@ -28,6 +28,7 @@ fn hidden(text: &str, is_host: bool) -> Option<String> {
         None => return None,
     };
     let (_, host) = rest.rsplit_once('@')?;
+    let host = host.split('?').next().unwrap_or_default();
     Some(format!("{scheme}***@{host}"))
 }
 
@@ -58,6 +59,7 @@ mod tests {
         refused(&format!("[sns]\nendpoint_url = '{WITH}'"), &none, &[]);
         refused(&format!("[canary]\necho = ['a=http://b', 'c={WITH}']"), &none, &[]);
         refused(&format!("[canary]\necho = 'a=http://b,c={WITH}'"), &none, &[]);
+        refused("", &none, &[("relay.to.url", format!("{WITH}?token=hunter2"))]);
         let host = "somebody:hunter2@host.example/a";
         refused("", &none, &[("source.hosts", host.to_owned())]);
         refused(&format!("[heartbeat]\nhost = '{host}'"), &none, &[]);

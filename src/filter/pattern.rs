@@ -48,6 +48,27 @@ impl Pattern {
         Self { text: names.join("."), parts: parts.collect() }
     }
 
+    /// The pattern as text in which each wildcard stands for itself.
+    pub fn literal(&self) -> String {
+        let mut text = String::new();
+        for (at, part) in self.parts.iter().enumerate() {
+            text.push_str(if at == 0 { "" } else { "." });
+            for token in part {
+                match token {
+                    Token::Exactly(letter) => {
+                        if ['.', '*', '?', '\\'].contains(letter) {
+                            text.push('\\');
+                        }
+                        text.push(*letter);
+                    }
+                    Token::One => text.push('?'),
+                    Token::Any => text.push('*'),
+                }
+            }
+        }
+        text
+    }
+
     /// Whether the names, one for each part, match on a server that compares them like this.
     pub fn matches(&self, names: &[&str], case: NameCase) -> bool {
         names.len() == self.parts.len() && self.matches_front(names, case)

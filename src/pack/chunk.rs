@@ -132,6 +132,7 @@ impl Gathered {
         // As many parts as rows or keys need, and one at least.
         let count = full.len().max(touched.len()).max(1);
         let mut touched = touched.into_iter();
+        let first = sequences.next(self.to.parts);
         for index in 1..=count {
             let batch = full
                 .next()
@@ -148,6 +149,15 @@ impl Gathered {
                     ..part.clone()
                 },
             ));
+        }
+        let part = SnapshotPart {
+            anchor: self.to.anchor,
+            attempt_part: self.to.attempt_part,
+            ..part.clone()
+        };
+        if let Some(instead) = part.for_others(sequences.next(self.to.parts) - first) {
+            let batch = self.batch.take_part(ack_group, read_at, self.to.lane);
+            out.push(batch.into_snapshot_part(first, instead));
         }
     }
 }

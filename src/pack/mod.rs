@@ -38,5 +38,5 @@ pub use chunk::Chunk;
 pub use config::{Config, RowRange};
 pub use holds::{HeldLane, HeldRange, HeldTables};
 pub use limits::RateLimit;
-pub use packer::Packer;
+pub use packer::{LanePlace, Packer};
 pub use sequences::Sequences;

@@ -82,6 +82,17 @@ struct Parts {
     first: u64,
 }
 
+/// Where a lane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LanePlace {
+    /// Number of its next row.
+    pub next: u64,
+    /// Number of its next snapshot part; 0: it had none.
+    pub part_next: u64,
+    /// Attempt of the newest of its parts; 0: they are of processes before this one.
+    pub part_attempt: u32,
+}
+
 /// A row, and what comes with it.
 #[derive(Clone, Copy)]
 struct Row<'a> {
@@ -90,6 +101,14 @@ struct Row<'a> {
     transaction: &'a Transaction,
     table: &'a Arc<Table>,
     change: &'a Change<'a>,
+}
+
+impl Parts {
+    /// Number of the next part, and the attempt of the newest; 0: it is of a process before this one.
+    fn next(self, sequences: &Sequences, attempt: u32) -> (u64, u32) {
+        let next = sequences.next(self.lane);
+        (next, if next > self.first { attempt } else { 0 })
+    }
 }
 
 impl Slot {
@@ -228,6 +247,16 @@ impl Packer {
             });
         }
         Chunk::new(&self.config, table, lanes)
+    }
+
+    /// Where the lane with this key is.
+    pub fn place(&mut self, lane: &str) -> LanePlace {
+        let id = self.sequences.lane(lane);
+        let slot = self.slot_of_lane.get(&id).and_then(|slot| self.slots.get(*slot));
+        let (part_next, part_attempt) = slot
+            .and_then(|slot| slot.parts)
+            .map_or((0, 0), |parts| parts.next(&self.sequences, self.config.attempt));
+        LanePlace { next: self.sequences.next(id), part_next, part_attempt }
     }
 
     /// Learns how well a lane's rows compress: a message of `content_bytes` before compression had a
@@ -522,8 +551,7 @@ impl Packer {
         let Some(batch) = slot.batch.as_mut() else { return };
         if let Some(mut encoded) = batch.take(slot.lane.clone(), slot.sequence_first) {
             if let Some(parts) = slot.parts.filter(|_| self.config.attempt > 0) {
-                let next = self.sequences.next(parts.lane);
-                let attempt = if next > parts.first { self.config.attempt } else { 0 };
+                let (next, attempt) = parts.next(&self.sequences, self.config.attempt);
                 encoded = encoded.before_snapshot_part(next, attempt);
             }
             out.push(encoded);

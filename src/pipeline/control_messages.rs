@@ -11,7 +11,7 @@ use crate::encode::{
 };
 use crate::freshness::verdict::Certificate;
 use crate::freshness::{CanaryStep, Nonces, Phase, Watermark, WatermarkProvider};
-use crate::pack::{HeldLane, Sequences};
+use crate::pack::{HeldLane, LanePlace, Sequences};
 use crate::platform;
 use crate::snapshot::{Progress, TableProgress};
 
@@ -106,6 +106,7 @@ impl ControlMessages {
             lane: lane.to_string(),
             sequence_next: *next,
             epoch: self.epoch,
+            ..proto::LaneMark::default()
         });
         let Watermark { verdict, certificate } = self.watermark.now();
         proto::Watermark {
@@ -127,13 +128,15 @@ impl ControlMessages {
         table: &TableProgress,
         phase: proto::SnapshotPhase,
         ack_group: u64,
-        lanes: u32,
+        places: Vec<(LanePlace, String)>,
         sequences: &mut Sequences,
     ) -> EncodedBatch {
-        let places = (0..lanes).map(|number| {
-            let key = Lane::key_of(&table.database, &table.table, number);
-            let lane = sequences.lane(&key);
-            proto::LaneMark { lane: key, sequence_next: sequences.next(lane), epoch: self.epoch }
+        let places = places.into_iter().map(|(place, lane)| proto::LaneMark {
+            lane,
+            sequence_next: place.next,
+            epoch: self.epoch,
+            snapshot_next: place.part_next,
+            snapshot_attempt: place.part_attempt,
         });
         let mark = proto::SnapshotMark {
             source: None,

@@ -118,6 +118,14 @@ pub struct Bounds {
     /// With this key; `None`: with the last row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upto: Option<Bound>,
+    /// How often it was begun again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub passes: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A key at which the reading of a table begins or ends.
@@ -353,7 +361,7 @@ impl TableProgress {
 
     /// Only rows in a range of keys are read.
     pub fn within(&mut self, after: Option<Bound>, upto: Option<Bound>) {
-        self.bounds = Bounds { after, upto };
+        self.bounds = Bounds { after, upto, passes: 0 };
         self.restart();
     }
 
@@ -364,6 +372,7 @@ impl TableProgress {
 
     /// It is read from its beginning once more.
     pub fn restart(&mut self) {
+        self.bounds.passes += u32::from(self.order.is_some());
         (self.order, self.is_read) = (None, false);
         let after = self.bounds.after.as_ref();
         self.cursor = after.map(|bound| bound.key.clone());

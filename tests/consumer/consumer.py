@@ -333,6 +333,7 @@ def snapshot_part(part):
         "anchor": part.anchor.sequence_next,
         "chunk": part.chunk,
         "last_part": part.last_part,
+        "numbers": part.numbers,
         "key": names,
         "key_after": key_image(names, part, "key_after"),
         "key_upto": key_image(names, part, "key_upto"),
@@ -355,6 +356,7 @@ def document_part(document):
     return {
         **where,
         **{name: document[name] for name in same},
+        "numbers": document.get("numbers", 0),
         "key": document["schema"]["primary_key"],
         "key_after": document.get("key_after"),
         "key_upto": document.get("key_upto"),

@@ -70,7 +70,7 @@ class Parts:
         known = self.db.execute(f"SELECT chunk FROM part_lanes WHERE {LANE}", lane).fetchone()[0]
         if known != chunk:
             self.db.execute(f"DELETE FROM chunk_keys WHERE {LANE}", lane)
-        number = part["part"] + max(len(part["rows"]), 1)
+        number = part["part"] + max(len(part["rows"]), part["numbers"], 1)
         self.db.execute(f"UPDATE part_lanes SET next = ?, chunk = ? WHERE {LANE}", (number, chunk, *lane))
         self.db.execute(f"DELETE FROM parts WHERE {LANE} AND attempt = ? AND number < ?", (*lane, part["attempt"], number))
         read = ([row["after"][name] for name in part["key"]] for row in part["rows"])

@@ -23,6 +23,7 @@ pub(crate) struct Scene {
     pub(crate) copy: Mysqld,
     pub(crate) relay: Streamer,
     _state: Folder,
+    queue: String,
     /// Of the relay's queue.
     pub(crate) subscription: String,
 }
@@ -42,7 +43,11 @@ impl Scene {
             (bed.mysqld(Options::default()).await?, bed.mysqld(Options::default()).await?);
         source.execute(&["CREATE DATABASE d"]).await?;
         source.execute(statements).await?;
-        let settings = [("source.start", "now".to_owned()), ("filter.tables", String::from("d.*"))];
+        let settings = [
+            ("source.start", "now".to_owned()),
+            ("filter.tables", String::from("d.*")),
+            ("snapshot.chunk_bytes", String::from("64KiB")),
+        ];
         let mut rig = Rig::start(bed, source, Topic::Standard, &settings).await?;
         rig.mysqld.execute(&["GRANT SELECT ON d.* TO 'binpulse'@'%'"]).await?;
         let name = format!("{}-copy", bed.topic_name());
@@ -53,7 +58,7 @@ impl Scene {
         settings.extend(of_relay.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let relay = Streamer::start(command("relay", settings))?;
         snapshot(&mut rig.streamer, &["--tables", "d.*"]).await?;
-        Ok(Self { rig, copy, relay, _state: state, subscription })
+        Ok(Self { rig, copy, relay, _state: state, queue, subscription })
     }
 
     /// Has digests published, and waits until the relay has compared as many more as `count`.
@@ -93,6 +98,35 @@ impl Scene {
         Ok(self.relay.metric(&name, labels).await?.unwrap_or_default())
     }
 
+    /// Takes the part of a snapshot with this place among those in the relay's queue out of it: it is lost. The
+    /// relay must not run.
+    pub(crate) async fn lose_the_part(&self, place: usize) -> Outcome {
+        let (sqs, give_up) = (self.rig.aws.sqs(), Instant::now() + SOON);
+        let (mut seen, mut others) = (0, Vec::new());
+        loop {
+            let receive = sqs.receive_message().queue_url(&self.queue).visibility_timeout(3);
+            let received = receive.message_attribute_names("All").send().await?;
+            let Some(message) = received.messages().first() else {
+                // What the relay's last request took is shown again later.
+                assert!(Instant::now() < give_up, "the queue has {seen} parts, and {others:?}");
+                sleep(Duration::from_millis(200)).await;
+                continue;
+            };
+            let op = message.message_attributes().and_then(|attributes| attributes.get("op"));
+            let op = op.and_then(|op| op.string_value()).unwrap_or_default();
+            if op == r#"["read"]"# {
+                seen += 1;
+            } else {
+                others.push(op.to_owned());
+            }
+            if seen == place {
+                let receipt = message.receipt_handle().ok_or("a receipt")?;
+                sqs.delete_message().queue_url(&self.queue).receipt_handle(receipt).send().await?;
+                return Ok(());
+            }
+        }
+    }
+
     /// Waits until the copy answers a question as the source does.
     pub(crate) async fn until_equal(&self, query: &str) -> Result<Vec<Vec<String>>, Failed> {
         let give_up = Instant::now() + 2 * SOON;
@@ -125,6 +159,7 @@ fn relay_settings(
         // No row of these lanes comes before their parts.
         ("relay.first_wait", "2s".to_owned()),
         ("relay.visibility_timeout", "10s".to_owned()),
+        ("relay.streamer_url", format!("http://{}", rig.streamer.address())),
         ("sns.region", Standin::REGION.to_owned()),
         ("sns.endpoint_url", rig.endpoint_url.clone()),
     ]

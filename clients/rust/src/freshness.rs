@@ -127,7 +127,12 @@ mod tests {
             proven_at_us,
             ..QuietCertificate::default()
         });
-        let lanes = vec![LaneMark { lane: "shop.t#0".into(), sequence_next: 9, epoch: 1 }];
+        let lanes = vec![LaneMark {
+            lane: "shop.t#0".into(),
+            sequence_next: 9,
+            epoch: 1,
+            ..LaneMark::default()
+        }];
         let verdict = verdict.into();
         let watermark = Watermark { verdict, certificate, lanes, ..Watermark::default() };
         Canary { written_at_us, watermark: Some(watermark), ..Canary::default() }

@@ -123,6 +123,19 @@ pub struct SnapshotPart {
     /// order. Empty: its primary key.
     #[prost(uint32, repeated, tag = "15")]
     pub key_columns: ::prost::alloc::vec::Vec<u32>,
+    /// Set where this message, which has no rows, stands for parts that only some subscribers get: the name
+    /// of these, as in the attribute `replay` of the parts. Who gets the parts ignores it; for all others it
+    /// takes their numbers, so that nobody waits for parts of other subscribers.
+    #[prost(string, tag = "16")]
+    pub numbers_for: ::prost::alloc::string::String,
+    /// How many numbers these parts have: the next part has the number `part` plus this. 0 without
+    /// `numbers_for`.
+    #[prost(uint64, tag = "17")]
+    pub numbers: u64,
+    /// Rises when the table is read from its beginning once more within this snapshot. The ranges of the
+    /// chunks of one pass follow one another.
+    #[prost(uint32, tag = "18")]
+    pub pass: u32,
 }
 /// A digest of a chunk's rows in one lane, to compare a copy with. The keys in `touched` are left out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -257,6 +270,13 @@ pub struct LaneMark {
     /// Epoch of the number.
     #[prost(uint64, tag = "3")]
     pub epoch: u64,
+    /// In a SnapshotMark: number that the lane's next SnapshotPart will have, as in ChangeBatch. Who has
+    /// applied less than all smaller ones has a part still to come, or lost it.
+    #[prost(uint64, tag = "4")]
+    pub snapshot_next: u64,
+    /// Attempt of the newest of these parts, as in ChangeBatch.
+    #[prost(uint32, tag = "5")]
+    pub snapshot_attempt: u32,
 }
 /// What the rows of a lane were, up to a number: equal digests of two processes mean equal rows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -20,7 +20,7 @@ use binpulse_core::encode::testing::{
 };
 use binpulse_core::encode::{
     self, Batch, BeforeImage, Canary, EncodedBatch, Format, KeyWriter, Lane, LaneId, RowOptions,
-    RowsDigest, SnapshotPart, control_message,
+    RowsDigest, SnapshotPart, StandsFor, control_message,
 };
 use proptest::prelude::*;
 use support::{finalized, lane, origin};
@@ -291,6 +291,8 @@ proptest! {
                 rows_superseded: 2,
                 digest: has_digest.then_some(digest),
                 key_columns: if is_last { [10, 0].into() } else { [].into() },
+                pass: attempt / 2,
+                stands_for: (!is_last).then(|| StandsFor { audience: "you \"é\"".into(), numbers: 9 }),
                 ..SnapshotPart::default()
             };
             batch.take_part(1, &transaction(1), lane()).into_snapshot_part(part, made)
@@ -307,7 +309,12 @@ fn watermark() -> proto::Watermark {
         server_uuid: String::from("u-u"),
         gtid_set: String::from("a:1-9"),
         position: Some(proto::Position { file: "binlog.000001".into(), offset: 4 }),
-        lanes: vec![proto::LaneMark { lane: "shop.t#0".into(), sequence_next: u64::MAX, epoch: 3 }],
+        lanes: vec![proto::LaneMark {
+            lane: "shop.t#0".into(),
+            sequence_next: u64::MAX,
+            epoch: 3,
+            ..proto::LaneMark::default()
+        }],
         lanes_truncated: true,
         certificate: Some(proto::QuietCertificate {
             heartbeat_first: 7,
@@ -366,7 +373,13 @@ fn canaries_heartbeats_statements_and_marks_mean_the_same_in_both_formats() {
             phase: phase.into(),
             rows: 3,
             chunks: 1,
-            lanes: watermark().lanes,
+            lanes: vec![proto::LaneMark {
+                lane: "shop.t#0".into(),
+                sequence_next: u64::MAX,
+                epoch: 3,
+                snapshot_next: 8,
+                snapshot_attempt: u32::MAX,
+            }],
             reason: reason.into(),
             ..proto::SnapshotMark::default()
         };

@@ -16,6 +16,7 @@ mod job;
 mod numbers;
 mod pass;
 mod range;
+mod read_again;
 mod watch;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub(super) use job::{Command, ReplayHandle, bounded, metric_outcomes, run_jobs};
 use numbers::Numbers;
 pub(super) use numbers::RowCountMismatch;
 use pass::{Pass, PassSink, Passed};
+pub(super) use read_again::ReadAgain;
 pub use watch::{ReplayProgress, Watch};
 
 /// What is to be published again.

@@ -12,7 +12,7 @@ use super::style::{over, print};
 use super::{Exit, flags};
 use crate::cli::style::{fitted, is_dumb, say};
 use crate::snapshot;
-use crate::telemetry::http::{SNAPSHOT_BYTES_MAX, SNAPSHOT_HEADER, SNAPSHOT_PATH};
+use crate::telemetry::http::{SNAPSHOT_BYTES_MAX, SNAPSHOT_HEADER, SNAPSHOT_PATH, in_header};
 use crate::telemetry::snapshot::{SnapshotState, SnapshotStatus, SnapshotTableState};
 
 const LONG_ABOUT: &str = "\
@@ -255,7 +255,7 @@ fn start(request: snapshot::Request, waits: bool, service: &Service) -> Exit {
 /// Posts a command, and prints what the service says to it.
 fn told(service: &Service, command: &snapshot::Command) -> Exit {
     let json = match serde_json::to_string(command) {
-        Ok(json) => ascii(&json),
+        Ok(json) => in_header(&json),
         Err(error) => return failed(&error.to_string()),
     };
     if json.len() > SNAPSHOT_BYTES_MAX {
@@ -274,21 +274,6 @@ fn told(service: &Service, command: &snapshot::Command) -> Exit {
         Ok(answer) => failed(answer.body.trim_end()),
         Err(error) => failed(&error),
     }
-}
-
-/// JSON as a header may carry it.
-pub(in crate::cli) fn ascii(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for letter in json.chars() {
-        if letter.is_ascii() && !letter.is_ascii_control() {
-            text.push(letter);
-        } else {
-            let mut units = [0; 2];
-            let units = letter.encode_utf16(&mut units);
-            text.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
-        }
-    }
-    text
 }
 
 fn status(service: &Service) -> Exit {
@@ -404,7 +389,7 @@ mod tests {
             "5",
         ]);
         let command = snapshot::Command::Start(request(&typed));
-        let json = ascii(&serde_json::to_string(&command).expect("JSON"));
+        let json = in_header(&serde_json::to_string(&command).expect("JSON"));
         assert!(json.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{json}");
         let arrived: snapshot::Command = serde_json::from_str(&json).expect("the same");
         assert_eq!(arrived, command);

@@ -8,7 +8,7 @@ use tokio::sync::oneshot::Sender;
 
 use super::Flow;
 use crate::change::{Change, Op, Position, Table, Transaction, TransactionId};
-use crate::encode::{SnapshotPart, proto};
+use crate::encode::{Lane, SnapshotPart, proto};
 use crate::filter::Route;
 use crate::freshness::canary::path::RowOrigin;
 use crate::pack;
@@ -338,12 +338,15 @@ impl Flow {
         }
         self.packer.flush_all(&mut self.batches);
         let ack_group = self.tracker.ack_group();
+        let lanes = (0..self.snapshots.lanes)
+            .map(|number| Lane::key_of(&table.database, &table.table, number));
+        let places = lanes.map(|lane| (self.packer.place(&lane), lane)).collect();
         let batch = self.control_messages.snapshot_mark(
             progress,
             table,
             phase,
             ack_group,
-            self.snapshots.lanes,
+            places,
             self.packer.sequences(),
         );
         self.batches.push(batch);
@@ -399,6 +402,7 @@ impl Flow {
             is_last: is_whole && !progress.head.is_verify,
             key_after: if is_whole { table.cursor_image() } else { None },
             key_upto: if is_whole { end() } else { None },
+            pass: table.bounds.passes,
             ..SnapshotPart::default()
         };
         let purpose = Purpose { is_whole, verifies: progress.head.is_verify };

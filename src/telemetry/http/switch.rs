@@ -47,6 +47,21 @@ pub const RELOAD_APPLY: &str = "apply";
 /// Only what would change is to be told.
 pub const RELOAD_CHECK: &str = "check";
 
+/// JSON as a header may carry it.
+pub fn in_header(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_ascii() && !letter.is_ascii_control() {
+            text.push(letter);
+        } else {
+            let mut units = [0; 2];
+            let units = letter.encode_utf16(&mut units);
+            text.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {

@@ -74,11 +74,20 @@ struct LaneMark {
     lane: String,
     sequence_next: u64,
     epoch: u64,
+    #[serde(default)]
+    snapshot_next: u64,
+    #[serde(default)]
+    snapshot_attempt: u32,
 }
 
 fn marks(lanes: Vec<LaneMark>) -> Vec<proto::LaneMark> {
-    let mark =
-        |LaneMark { lane, sequence_next, epoch }| proto::LaneMark { lane, sequence_next, epoch };
+    let mark = |mark: LaneMark| proto::LaneMark {
+        lane: mark.lane,
+        sequence_next: mark.sequence_next,
+        epoch: mark.epoch,
+        snapshot_next: mark.snapshot_next,
+        snapshot_attempt: mark.snapshot_attempt,
+    };
     lanes.into_iter().map(mark).collect()
 }
 

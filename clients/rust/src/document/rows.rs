@@ -113,6 +113,7 @@ pub(super) fn part(
         lane: batch.lane.clone(),
         sequence_next: document.required("anchor")?,
         epoch: batch.source.as_ref().map_or(0, |source| source.epoch),
+        ..proto::LaneMark::default()
     };
     Ok(proto::SnapshotPart {
         snapshot: document.required("snapshot")?,
@@ -129,6 +130,9 @@ pub(super) fn part(
         digest: digest(document)?,
         attempt_part: document.required("attempt_part")?,
         key_columns,
+        numbers_for: document.optional("numbers_for")?.unwrap_or_default(),
+        numbers: document.optional("numbers")?.unwrap_or_default(),
+        pass: document.optional("pass")?.unwrap_or_default(),
         batch: Some(batch),
     })
 }

@@ -396,6 +396,7 @@ fn part_case(
             rows_superseded: 1,
             digest: has_digest.then_some(digest),
             key_columns: key_columns.into(),
+            ..SnapshotPart::default()
         };
         let read_at = transaction(gtid(5), 7, 400, 0);
         batch.take_part(1, &read_at, lane()).into_snapshot_part(23, part)
@@ -485,8 +486,12 @@ fn notice(name: &str) -> Lane {
 }
 
 fn watermark_form() -> proto::Watermark {
-    let mark =
-        |lane: &str, sequence_next| proto::LaneMark { lane: lane.into(), sequence_next, epoch: 3 };
+    let mark = |lane: &str, sequence_next| proto::LaneMark {
+        lane: lane.into(),
+        sequence_next,
+        epoch: 3,
+        ..proto::LaneMark::default()
+    };
     proto::Watermark {
         verdict: "quiet".into(),
         server_uuid: "abababab-abab-abab-abab-abababababab".into(),

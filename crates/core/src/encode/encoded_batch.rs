@@ -63,12 +63,41 @@ pub struct SnapshotPart {
     pub digest: Option<RowsDigest>,
     /// Ordinals of the key's columns, in the key's order, where that is not the primary key.
     pub key_columns: Arc<[u32]>,
+    /// How often the table was begun again.
+    pub pass: u32,
+    /// Instead of being a part, it takes the numbers of parts that only these subscribers get.
+    pub stands_for: Option<StandsFor>,
+}
+
+/// Parts that only some subscribers get: for all others a message without rows takes their numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandsFor {
+    /// Those who get them.
+    pub audience: Arc<str>,
+    /// How many numbers they have.
+    pub numbers: u64,
 }
 
 impl SnapshotPart {
     /// Numbers that a part of so many rows takes: one without rows has one too.
     pub fn numbers(rows: u32) -> u64 {
         u64::from(rows).max(1)
+    }
+
+    /// What all others than its audience get instead of parts with so many numbers; `None` of a part for all.
+    #[must_use]
+    pub fn for_others(&self, numbers: u64) -> Option<Self> {
+        let audience = self.audience.clone()?;
+        Some(Self {
+            snapshot: Arc::clone(&self.snapshot),
+            anchor: self.anchor,
+            chunk: self.chunk,
+            attempt: self.attempt,
+            attempt_part: self.attempt_part,
+            pass: self.pass,
+            stands_for: Some(StandsFor { audience, numbers }),
+            ..Self::default()
+        })
     }
 
     /// The rest of a part that became two: it stands behind the first, and has half of the keys.

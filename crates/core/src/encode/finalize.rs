@@ -135,7 +135,12 @@ impl Finalizer {
         self.keep_buffer_small();
         let (group_id, deduplication_id) = if destination.fifo {
             let identity = deduplication_id(batch, origin, checksum);
-            (Some(batch.lane().group_id(&origin.stream)), Some(identity))
+            let lane = batch.lane();
+            let group = match &origin.replay {
+                Some(_) => lane.replay_group_id(&origin.stream),
+                None => lane.group_id(&origin.stream),
+            };
+            (Some(group), Some(identity))
         } else {
             (None, None)
         };
@@ -380,6 +385,7 @@ fn around_part(part: &SnapshotPart, batch: &EncodedBatch, epoch: u64) -> (Vec<u8
             lane: batch.lane().key.to_string(),
             sequence_next: part.anchor,
             epoch,
+            ..proto::LaneMark::default()
         }),
         ..proto::SnapshotPart::default()
     };
@@ -397,6 +403,12 @@ fn around_part(part: &SnapshotPart, batch: &EncodedBatch, epoch: u64) -> (Vec<u8
         digest: part.digest.map(RowsDigest::message),
         attempt_part: part.attempt_part,
         key_columns: part.key_columns.to_vec(),
+        pass: part.pass,
+        numbers_for: part
+            .stands_for
+            .as_ref()
+            .map_or_else(String::new, |of| of.audience.to_string()),
+        numbers: part.stands_for.as_ref().map_or(0, |of| of.numbers),
         ..proto::SnapshotPart::default()
     };
     after.extend_from_slice(&counts.encode_to_vec());

@@ -83,11 +83,21 @@ impl Lane {
         percent_encode_but(stream, b"_-$.", &mut group);
         group.push('/');
         group.push_str(&self.key);
-        if group.len() <= GROUP_ID_BYTES_MAX {
-            return group;
-        }
-        hex(&Sha256::digest(group.as_bytes()))
+        bounded(group)
     }
+
+    /// The message group of rows that are published again. Not the lane's: who holds messages of the lane until
+    /// these rows come would get no others of its group.
+    pub fn replay_group_id(&self, stream: &str) -> String {
+        bounded(self.group_id(stream) + "!replay")
+    }
+}
+
+fn bounded(group: String) -> String {
+    if group.len() <= GROUP_ID_BYTES_MAX {
+        return group;
+    }
+    hex(&Sha256::digest(group.as_bytes()))
 }
 
 /// Appends `text` with everything percent-encoded but ASCII letters, digits, `_`, `-` and `$`.
@@ -170,5 +180,11 @@ mod tests {
         let long = lane(Lane::key_of(&"ü".repeat(64), &"t".repeat(64), 0)).group_id("prod");
         assert_eq!(long.len(), 64);
         assert!(long.bytes().all(|byte| byte.is_ascii_graphic()));
+        let again = lane(Lane::key_of("shop", "orders", 0)).replay_group_id("prod");
+        assert_eq!(again, "prod/shop.orders#0!replay");
+        let table = "t".repeat(112);
+        let longest = lane(Lane::key_of("shop", &table, 0));
+        assert_eq!(longest.group_id("prod").len(), 124);
+        assert_eq!(longest.replay_group_id("prod").len(), 64);
     }
 }

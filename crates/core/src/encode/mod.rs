@@ -50,7 +50,7 @@ pub use binpulse_client::{frame as open, proto};
 pub use attributes::NONE;
 pub use batch::Batch;
 pub use digest::{RowDigest, RowsDigest, combined};
-pub use encoded_batch::{Canary, EncodedBatch, SnapshotPart};
+pub use encoded_batch::{Canary, EncodedBatch, SnapshotPart, StandsFor};
 pub use finalize::{
     CONTENT_BYTES_MAX, Destination, FinalizeOptions, Finalized, Finalizer, Oversize,
 };

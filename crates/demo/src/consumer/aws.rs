@@ -59,7 +59,8 @@ impl Aws {
         Self { sns: aws_sdk_sns::Client::from_conf(sns), sqs: aws_sdk_sqs::Client::from_conf(sqs) }
     }
 
-    pub(in super::super) fn sqs(&self) -> &aws_sdk_sqs::Client {
+    /// What it calls SQS with.
+    pub fn sqs(&self) -> &aws_sdk_sqs::Client {
         &self.sqs
     }
 

@@ -4,6 +4,8 @@
 //! of it for receivers, and keeps what must not be forgotten of them; a copy has its numbers in its own
 //! database.
 
+#[cfg(test)]
+mod histories;
 pub(crate) mod order;
 pub(crate) mod parts;
 pub(crate) mod ranges;

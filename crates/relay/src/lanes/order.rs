@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use binpulse_client::ledger::{Decision, Gap, Lane, Waits};
 
-use super::parts::{Part, PartGap, Parts};
+use super::parts::{KeyRange, Part, PartGap, Parts};
 
 /// Rows of one message; `T` is what it holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,8 @@ pub(crate) struct LaneOrder<T> {
     is_new: bool,
     /// When the first message of a lane that is not known came.
     came_since: Option<Duration>,
+    /// Number and attempt of the part that stands next behind a mark of a snapshot.
+    marked: Option<(u64, u32)>,
     /// Since when a part is missing, and which was due then.
     part_since: Option<(Option<(u32, u64)>, Duration)>,
     /// Rows that the source holds back, and that may still come: the last number, by the first.
@@ -84,6 +86,7 @@ impl<T> LaneOrder<T> {
             part_wait: waits.gap,
             is_new: next == 0 && part_due.is_none(),
             came_since: None,
+            marked: None,
             part_since: None,
             suppressed: BTreeMap::new(),
             suppressed_wait: waits.proven,
@@ -130,6 +133,28 @@ impl<T> LaneOrder<T> {
         if let Err(part) = self.parts.offer(part) {
             self.void.push(part.content);
         }
+    }
+
+    /// A mark of a snapshot names the lane: its next row, and the number and attempt of the part behind it.
+    pub(crate) fn mark(&mut self, is_start: bool, next: u64, part: (u64, u32), now: Duration) {
+        // Nothing of the lane went before the snapshot: all of it is to come.
+        if is_start && next <= 1 && part.0 <= 1 && self.numbers.next().is_none() {
+            self.numbers.applied(1, now);
+            self.is_new = false;
+        }
+        if !self.is_new && !self.is_past(part) {
+            self.marked = self.marked.max(Some(part));
+        }
+    }
+
+    /// Whether no part is to come that stands before this one, as far as is known.
+    pub(crate) fn is_past(&self, part: (u64, u32)) -> bool {
+        !self.has_snapshots || !self.parts.stand_before(part)
+    }
+
+    /// The keys that missing parts had rows of, as far as the parts around them tell.
+    pub(crate) fn range(&self, gap: PartGap) -> KeyRange {
+        self.parts.range(gap)
     }
 
     /// A canary's watermark names the lane.
@@ -222,7 +247,9 @@ impl<T> LaneOrder<T> {
         let next = self.numbers.next()?;
         let first = self.held.first_key_value().filter(|(first, _)| **first <= next);
         let behind = first.map(|(_, rows)| rows.snapshot);
-        let behind = behind.filter(|of| self.has_snapshots && self.parts.stand_before(*of));
+        let behind = behind.filter(|of| !self.is_past(*of));
+        self.marked = self.marked.filter(|of| !self.is_past(*of));
+        let behind = behind.or(self.marked);
         let Some(gap) = self.parts.missing(behind, self.is_new) else {
             self.part_since = None;
             return None;
@@ -312,6 +339,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::lanes::parts::Chunk;
 
     const NOW: Duration = Duration::ZERO;
 
@@ -327,7 +355,7 @@ mod tests {
             let (mut next, mut part_next) = (1_u64, 1_u64);
             for (count, is_part) in sizes {
                 if is_part {
-                    parts.push(Part { attempt: 1, number: part_next, attempt_first: 1, anchor: next, rows: count, content: ' ' });
+                    parts.push(Part { attempt: 1, number: part_next, attempt_first: 1, anchor: next, rows: count, chunk: Chunk::default(), content: ' ' });
                     part_next += count;
                 } else {
                     let snapshot = (part_next, 1);
@@ -370,7 +398,8 @@ mod tests {
     }
 
     fn part(number: u64, anchor: u64) -> Part<()> {
-        Part { attempt: 7, number, attempt_first: 1, anchor, rows: 2, content: () }
+        let chunk = Chunk::default();
+        Part { attempt: 7, number, attempt_first: 1, anchor, rows: 2, chunk, content: () }
     }
 
     #[test]
@@ -442,6 +471,7 @@ mod tests {
             attempt_first: 1,
             anchor: 6,
             rows: 1,
+            chunk: Chunk::default(),
             content: number,
         };
         lane.offer_part(part(5), then);
@@ -489,8 +519,9 @@ mod tests {
                 }
                 Step::Part { rows, is_lost } => {
                     let (number, anchor) = (part_next, next);
+                    let (chunk, content) = (Chunk::default(), number);
                     let part =
-                        Part { attempt, number, attempt_first, anchor, rows, content: number };
+                        Part { attempt, number, attempt_first, anchor, rows, chunk, content };
                     parts.push((part, is_lost));
                     part_next += rows;
                 }

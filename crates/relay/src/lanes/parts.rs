@@ -7,6 +7,15 @@
 use std::collections::BTreeMap;
 
 use binpulse_client::proto;
+use binpulse_core::change::{Cell, LogicalType, RowBuffer, Table};
+use binpulse_core::encode::opened::OpenedRows;
+
+/// How many numbers a message takes that has so many rows of snapshots.
+pub(crate) fn numbers(part: &proto::SnapshotPart, rows: u64) -> u64 {
+    // One that stands for parts that others get has no rows, and their numbers.
+    let numbers = if part.numbers_for.is_empty() { rows } else { part.numbers };
+    numbers.max(1)
+}
 
 /// A part that is told apart by its numbers; `T` is what it holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,19 +26,100 @@ pub(crate) struct Part<T> {
     pub(crate) attempt_first: u64,
     /// Number of the row that it stands before.
     pub(crate) anchor: u64,
+    /// How many numbers it takes.
     pub(crate) rows: u64,
+    pub(crate) chunk: Chunk,
     pub(crate) content: T,
+}
+
+/// What a part says of the chunk that it is of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Chunk {
+    snapshot: String,
+    pass: u32,
+    after: Bound,
+    upto: Bound,
+    is_last: bool,
+}
+
+/// Where a range of keys begins or ends.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Bound {
+    #[default]
+    Open,
+    Key(String),
+    /// A key that can't be typed.
+    Other,
+}
+
+/// A range of keys, excluded and included; `None`: open.
+pub(crate) type KeyRange = (Option<String>, Option<String>);
+
+impl Chunk {
+    fn of(part: &proto::SnapshotPart, table: &Table) -> Self {
+        let bound = |image: Option<&proto::Image>| match image {
+            None => Bound::Open,
+            Some(image) => typed(part, table, image).map_or(Bound::Other, Bound::Key),
+        };
+        Self {
+            snapshot: part.snapshot.clone(),
+            pass: part.pass,
+            after: bound(part.key_after.as_ref()),
+            upto: bound(part.key_upto.as_ref()),
+            is_last: part.last_part,
+        }
+    }
+
+    /// The keys between this part and the next one, or all.
+    fn range_to(&self, next: &Self) -> KeyRange {
+        let after = if self.is_last { &self.upto } else { &self.after };
+        let is_one_pass = (&self.snapshot, self.pass) == (&next.snapshot, next.pass);
+        let key = |bound: &Bound| match bound {
+            Bound::Open => Some(None),
+            Bound::Key(key) => Some(Some(key.clone())),
+            Bound::Other => None,
+        };
+        // Behind the end of a table there is no further chunk: this one is not of a whole table.
+        let is_end = self.is_last && self.upto == Bound::Open;
+        match (key(after), key(&next.upto)) {
+            (Some(after), Some(upto)) if is_one_pass && !is_end => (after, upto),
+            _ => (None, None),
+        }
+    }
+}
+
+/// Longest key that is named: two of them fit into a request's head. Of a longer one all keys are read.
+const KEY_BYTES_MAX: usize = 400;
+
+/// A key of one column as an operator types it, for the kinds of columns for which ranges can be asked for.
+fn typed(part: &proto::SnapshotPart, table: &Table, image: &proto::Image) -> Option<String> {
+    let ordinal = match (part.key_columns.as_slice(), table.primary_key.as_slice()) {
+        ([column], _) => usize::try_from(*column).ok()?,
+        ([], [column]) => *column,
+        _ => return None,
+    };
+    let kind = table.columns.get(ordinal)?.logical_type;
+    let mut buffer = RowBuffer::default();
+    match (kind, OpenedRows::image(image, &mut buffer).cell(0)) {
+        (LogicalType::Integer, Cell::Int(value)) => Some(value.to_string()),
+        (LogicalType::Integer, Cell::UInt(value)) => Some(value.to_string()),
+        (LogicalType::Text, Cell::Text(text)) if text.len() <= KEY_BYTES_MAX => {
+            String::from_utf8(text.to_vec()).ok()
+        }
+        _ => None,
+    }
 }
 
 impl<T> Part<T> {
     /// The part as its message has it. One without an anchor is not opened.
-    pub(crate) fn of(part: &proto::SnapshotPart, rows: u64, content: T) -> Self {
+    pub(crate) fn of(part: &proto::SnapshotPart, rows: &OpenedRows, content: T) -> Self {
         Self {
             attempt: part.attempt,
             number: part.part,
             attempt_first: part.attempt_part,
             anchor: part.anchor.as_ref().map_or(0, |anchor| anchor.sequence_next),
-            rows,
+            rows: numbers(part, rows.len() as u64),
+            chunk: Chunk::of(part, rows.table()),
             content,
         }
     }
@@ -63,6 +153,11 @@ impl PartGap {
     pub(crate) fn rows(&self) -> u64 {
         self.next.saturating_sub(self.first)
     }
+
+    /// Whether the other's are among them.
+    pub(crate) fn has(&self, other: &Self) -> bool {
+        self.attempt == other.attempt && self.first <= other.first && other.next <= self.next
+    }
 }
 
 /// Parts of one lane.
@@ -71,12 +166,14 @@ pub(crate) struct Parts<T> {
     /// Attempt and number of the part that comes next; `None` until the first is known.
     due: Option<(u32, u64)>,
     waiting: BTreeMap<(u32, u64), Part<T>>,
+    /// Chunk of the part in front of the one that is due, if it is known.
+    chunk: Option<Chunk>,
 }
 
 impl<T> Parts<T> {
     /// `due`: as it was saved.
     pub(crate) fn new(due: Option<(u32, u64)>) -> Self {
-        Self { due, waiting: BTreeMap::new() }
+        Self { due, waiting: BTreeMap::new(), chunk: None }
     }
 
     /// Attempt and number of the part that comes next.
@@ -109,14 +206,28 @@ impl<T> Parts<T> {
             begins.then_some((part.attempt, part.attempt_first))
         });
         if let Some(begin) = begins {
-            self.due = Some(begin);
+            // What is read again need not begin where the last chunk ended.
+            (self.due, self.chunk) = (Some(begin), None);
             let rest = self.waiting.split_off(&begin);
             void.extend(std::mem::replace(&mut self.waiting, rest).into_values());
         }
         let ready = self
             .due
             .filter(|due| self.waiting.get(due).is_some_and(|part| part.anchor <= row_next));
-        (ready.and_then(|due| self.waiting.remove(&due)), void)
+        let part = ready.and_then(|due| self.waiting.remove(&due));
+        if let Some(part) = &part {
+            self.chunk = Some(part.chunk.clone());
+        }
+        (part, void)
+    }
+
+    /// The keys that the missing parts had rows of, as far as the parts around them tell: to be read again.
+    pub(crate) fn range(&self, gap: PartGap) -> KeyRange {
+        let next = self.waiting.get(&(gap.attempt, gap.next));
+        match (&self.chunk, next) {
+            (Some(chunk), Some(next)) => chunk.range_to(&next.chunk),
+            _ => (None, None),
+        }
     }
 
     /// A part that was taken is applied: the next one is due.
@@ -170,6 +281,7 @@ impl<T> Parts<T> {
     /// Goes on behind parts that do not come.
     pub(crate) fn pass(&mut self, gap: PartGap) {
         self.due = self.due.max(Some((gap.attempt, gap.next)));
+        self.chunk = None;
     }
 
     /// Whether a part comes too late: its lane went on without it, and the rows behind it, up to `row_next`,
@@ -197,10 +309,92 @@ impl<T> Parts<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, Parts};
+    use proptest::prelude::*;
+
+    use super::{Bound, Chunk, KeyRange, Part, PartGap, Parts};
+
+    /// A range of keys, the first excluded.
+    type Keys = (Option<u64>, Option<u64>);
+
+    /// The parts of a snapshot in one lane, as their chunks are cut, each with the keys that it may have rows
+    /// of: above the first, up to the second. A table may be begun again within a snapshot.
+    fn chunks(passes: &[Vec<(u64, usize)>], snapshot: &str) -> Vec<(Chunk, Keys)> {
+        let mut all = Vec::new();
+        for (index, pass) in passes.iter().enumerate() {
+            let mut after = None;
+            for (at, (width, parts)) in pass.iter().enumerate() {
+                // Only the last chunk of the last pass reaches the table's end.
+                let is_end = index + 1 == passes.len() && at + 1 == pass.len();
+                let upto = (!is_end).then(|| after.unwrap_or_default() + width);
+                let bound =
+                    |key: Option<u64>| key.map_or(Bound::Open, |key| Bound::Key(key.to_string()));
+                all.extend((1..=*parts).map(|part| {
+                    let chunk = Chunk {
+                        snapshot: snapshot.to_owned(),
+                        pass: u32::try_from(index).expect("few"),
+                        after: bound(after),
+                        upto: bound(upto),
+                        is_last: part == *parts,
+                    };
+                    (chunk, (after, upto))
+                }));
+                after = upto;
+            }
+        }
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        /// Whichever parts are lost: the keys that are read again are all that the lost parts may have had.
+        #[test]
+        fn the_keys_that_are_read_again_are_those_of_the_lost_parts(
+            first in prop::collection::vec(prop::collection::vec((1_u64..9, 1_usize..4), 1..5), 1..3),
+            second in prop::collection::vec((1_u64..9, 1_usize..4), 1..4),
+            from in any::<prop::sample::Index>(),
+            count in 1_usize..6,
+        ) {
+            let mut all = chunks(&first, "one");
+            all.extend(chunks(&[second], "two"));
+            let from = from.index(all.len());
+            let upto = (from + count).min(all.len());
+            let part = |at: usize| Part {
+                attempt: 1, number: at as u64 + 1, attempt_first: 1, anchor: 1, rows: 1,
+                chunk: all[at].0.clone(), content: (),
+            };
+            let mut parts = Parts::new(None);
+            for at in (0..from).chain(upto..all.len()) {
+                prop_assert!(parts.offer(part(at)).is_ok());
+            }
+            while let (Some(part), _) = parts.take(1) {
+                parts.applied(part.attempt, part.next());
+            }
+            let gap = PartGap { attempt: 1, first: from as u64 + 1, next: upto as u64 + 1, is_beginning: false };
+            if upto < all.len() {
+                prop_assert_eq!(parts.missing(None, false), Some(gap));
+            }
+            let (after, until): KeyRange = parts.range(gap);
+            let number = |key: Option<String>| key.map(|key| key.parse::<u64>().expect("a number"));
+            let (after, until) = (number(after), number(until));
+            for (_, (lost_after, lost_upto)) in &all[from..upto] {
+                prop_assert!(after.is_none_or(|after| lost_after.is_some_and(|lost| after <= lost)));
+                prop_assert!(until.is_none_or(|until| lost_upto.is_some_and(|lost| lost <= until)));
+            }
+            // Within a pass it is no more than the chunks around them.
+            if from > 0 && upto < all.len() && all[from - 1].0.pass == all[upto].0.pass
+                && all[from - 1].0.snapshot == all[upto].0.snapshot
+            {
+                let before = &all[from - 1];
+                let begin = if before.0.is_last { before.1.1 } else { before.1.0 };
+                prop_assert_eq!((after, until), (begin, all[upto].1.1));
+            }
+        }
+    }
 
     fn part(attempt: u32, number: u64, attempt_first: u64, anchor: u64) -> Part<&'static str> {
-        Part { attempt, number, attempt_first, anchor, rows: 2, content: "" }
+        let chunk = Chunk::default();
+        Part { attempt, number, attempt_first, anchor, rows: 2, chunk, content: "" }
     }
 
     fn taken(parts: &mut Parts<&'static str>, row_next: u64) -> Option<(u32, u64)> {

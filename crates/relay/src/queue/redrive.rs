@@ -11,6 +11,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName};
 
 use super::{BATCH_MAX, Queue, QueueError, seconds};
+use crate::hash::hash;
 
 /// How long an answer is waited for. A long poll asks all servers, so an empty answer means empty.
 const WAIT_SECONDS: i32 = 5;
@@ -71,7 +72,9 @@ impl Redrive {
         let send = send
             .message_body(message.body.as_deref().unwrap_or_default())
             .set_message_attributes(attributes(message))
-            .set_message_group_id(group.cloned())
+            .set_message_group_id(
+                group.map(|group| if is_fifo { group_again(group) } else { group.clone() }),
+            )
             .set_message_deduplication_id(deduplication.map(|id| format!("redrive-{id}")));
         Box::pin(send.send()).await.map_err(|error| self.to.error("SendMessage", &error))?;
         self.from.delete(&message.receipt_handle.iter().cloned().collect::<Vec<_>>()).await
@@ -82,6 +85,14 @@ impl Redrive {
         let receipts = messages.iter().filter_map(|message| message.0.receipt_handle.clone());
         self.from.give_back(&receipts.collect::<Vec<_>>(), Duration::ZERO).await
     }
+}
+
+/// A group in which the messages of a group keep their order. Not the same: while a relay holds what stands
+/// behind them, the queue would show it no other message of that.
+fn group_again(group: &str) -> String {
+    const BYTES_MAX: usize = 128;
+    let again = format!("{group}!redrive");
+    if again.len() <= BYTES_MAX { again } else { hash(&again) }
 }
 
 fn attributes(message: &Message) -> Option<HashMap<String, MessageAttributeValue>> {

@@ -122,8 +122,8 @@ impl LaneState {
         content: Content,
         now: Duration,
     ) {
-        let rows = content.rows.len() as u64;
-        self.order.offer_part(Part::of(part, rows, content), now);
+        let rows = Arc::clone(&content.rows);
+        self.order.offer_part(Part::of(part, &rows, content), now);
     }
 
     /// A message says that the source holds these rows back.
@@ -200,7 +200,7 @@ impl LaneState {
             match entry {
                 Entry::Rows { rows, skip } => self.release_rows(config, bodies, rows.content, skip),
                 Entry::Part(part) if part.content.rows.is_empty() => {
-                    self.requests.part_absent(part.attempt, part.number);
+                    self.requests.part_absent(part.attempt, part.number, part.next() - 1);
                     self.messages.push(part.content);
                 }
                 Entry::Part(part) => self.release_rows(config, bodies, part.content, 0),

@@ -125,6 +125,8 @@ pub(super) struct Arrived {
 pub(super) enum Content {
     Rows(Arc<OpenedRows>),
     Part(Box<proto::SnapshotPart>, Arc<OpenedRows>),
+    /// A snapshot of a table began, or ended.
+    Mark(Box<proto::SnapshotMark>),
     Canary(Box<proto::Canary>),
     Suppressed(Box<proto::Suppressed>),
     /// A message of an application, by way of an outbox.
@@ -231,10 +233,9 @@ impl Poller {
             },
             Opened::Canary(canary) => Content::Canary(Box::new(canary)),
             Opened::Suppressed(suppressed) => Content::Suppressed(Box::new(suppressed)),
-            // They concern no target: what a schema is stands in each batch, and parts are told by their
-            // own numbers.
-            Opened::Mark(_)
-            | Opened::Heartbeat(_)
+            Opened::Mark(mark) => Content::Mark(Box::new(mark)),
+            // They concern no target: what a schema is stands in each batch.
+            Opened::Heartbeat(_)
             | Opened::Schema(_)
             | Opened::TransactionEnd(_)
             | Opened::Unknown { .. } => Content::Other,
@@ -250,6 +251,7 @@ impl Content {
             }
             Self::Outbox(message) => Size { bytes: message.body.len() + 1024, rows: 1 },
             Self::Canary(_)
+            | Self::Mark(_)
             | Self::Suppressed(_)
             | Self::Other
             | Self::Unreadable { .. }

@@ -7,11 +7,10 @@ use binpulse_core::encode::Lane;
 use serde::Serialize;
 
 use super::documents::Documents;
-use super::gaps::GapState;
+use super::gaps::{GapState, PartsGap};
 use super::verified::DifferingRange;
 use crate::clock::wall_clock_us;
 use crate::lane::LaneKey;
-use crate::lanes::parts::PartGap;
 use crate::metrics::Metrics;
 use crate::state::ParkedEntry;
 
@@ -163,20 +162,22 @@ pub(super) struct LaneView<'a> {
     /// The newest watermark; 0 none.
     pub(super) accepted: u64,
     pub(super) gap: &'a GapState,
-    pub(super) parts: Option<&'a PartGap>,
+    pub(super) parts: &'a PartsGap,
     pub(super) waiting: usize,
 }
 
 /// What lanes add to a view.
 pub(super) fn lanes<'a>(route: &str, lanes: impl Iterator<Item = LaneView<'a>>) -> View {
     let (mut view, mut waits) = (View::default(), Vec::new());
-    for LaneView { key, next, accepted, gap, parts, waiting } in lanes {
+    for LaneView { key, next, accepted, gap, parts: parts_gap, waiting } in lanes {
+        let (parts, are_halted) = (parts_gap.parts(), parts_gap.is_halted());
         view.lanes_total += 1;
         view.lag_rows += if next > 0 { accepted.saturating_sub(next) } else { 0 };
         let (state, missing) = match *gap {
             GapState::Halted { gap } => ("halted", Some(gap)),
             GapState::Asked { gap, .. } => ("asked", Some(gap)),
-            GapState::None if parts.is_some() => ("halted", None),
+            GapState::None if are_halted => ("halted", None),
+            GapState::None if parts.is_some() => ("asked", None),
             GapState::None if waiting > 0 => ("waiting", None),
             GapState::None => continue,
         };
@@ -187,7 +188,7 @@ pub(super) fn lanes<'a>(route: &str, lanes: impl Iterator<Item = LaneView<'a>>) 
             let remedy = match *gap {
                 GapState::Halted { gap } => Some(remedy(route, key, gap)),
                 GapState::Asked { .. } => None,
-                GapState::None => parts.map(|_| remedy_of_parts(route, key)),
+                GapState::None => are_halted.then(|| remedy_of_parts(route, key)),
             };
             let (lane, missing_parts) = (key.to_string(), parts.map(|gap| (gap.first, gap.last())));
             shown.push(LaneStatus { lane, next, state, missing, missing_parts, remedy });
@@ -266,7 +267,7 @@ mod tests {
             })
             .collect();
         let (none, halted) = (GapState::None, GapState::Halted { gap: (1, 2) });
-        let parts = PartGap { attempt: 1, first: 3, next: 5, is_beginning: false };
+        let (parts_none, parts) = (PartsGap::default(), PartsGap::halted(3, 5));
         let shown = lanes(
             "r",
             keys.iter().enumerate().map(|(at, key)| LaneView {
@@ -274,7 +275,7 @@ mod tests {
                 next: 1,
                 accepted: 4,
                 gap: if at == 149 { &halted } else { &none },
-                parts: (at == 148).then_some(&parts),
+                parts: if at == 148 { &parts } else { &parts_none },
                 waiting: 1,
             }),
         );

@@ -88,6 +88,13 @@ fn put_part(out: &mut Vec<u8>, part: &SnapshotPart, header: &Header<'_>) {
     put_member(out, "attempt", |out| put_number(out, part.attempt.into()));
     put_member(out, "attempt_part", |out| put_number(out, part.attempt_part));
     put_member(out, "last_part", |out| put_value(out, &part.is_last.into()));
+    if part.pass > 0 {
+        put_member(out, "pass", |out| put_number(out, part.pass.into()));
+    }
+    if let Some(of) = &part.stands_for {
+        put_member(out, "numbers_for", |out| put_string(out, of.audience.as_bytes()));
+        put_member(out, "numbers", |out| put_number(out, of.numbers));
+    }
     if !part.key_columns.is_empty() {
         put_member(out, "key_columns", |out| {
             put_list(out, part.key_columns.iter(), |out, column| put_number(out, (*column).into()));
@@ -133,9 +140,16 @@ fn put_mark(out: &mut Vec<u8>, origin: &Origin, mark: &proto::SnapshotMark) {
     put_member(out, "phase", |out| put_string(out, phase.as_bytes()));
     put_member(out, "rows_published", |out| put_number(out, mark.rows));
     put_member(out, "chunks", |out| put_number(out, mark.chunks));
-    let lanes = mark.lanes.iter().map(
-        |lane| json!({"lane": lane.lane, "sequence_next": lane.sequence_next, "epoch": lane.epoch}),
-    );
+    let lanes = mark.lanes.iter().map(|lane| {
+        let mut mark = json!({
+            "lane": lane.lane, "sequence_next": lane.sequence_next, "epoch": lane.epoch,
+        });
+        if lane.snapshot_next > 0 {
+            mark["snapshot_next"] = lane.snapshot_next.into();
+            mark["snapshot_attempt"] = lane.snapshot_attempt.into();
+        }
+        mark
+    });
     put_member(out, "lanes", |out| put_value(out, &Value::Array(lanes.collect())));
     let reason = Some(mark.reason.as_str()).filter(|reason| !reason.is_empty());
     put_member(out, "reason", |out| put_value(out, &json!(reason)));

@@ -205,7 +205,12 @@ fn a_document_holds_what_a_frame_does() {
 fn notices_and_canaries_carry_their_watermark_in_both_formats() {
     let watermark = proto::Watermark {
         verdict: String::from("live"),
-        lanes: vec![proto::LaneMark { lane: "shop.t#0".into(), sequence_next: 9, epoch: 3 }],
+        lanes: vec![proto::LaneMark {
+            lane: "shop.t#0".into(),
+            sequence_next: 9,
+            epoch: 3,
+            ..proto::LaneMark::default()
+        }],
         certificate: Some(proto::QuietCertificate { heartbeat_last: 8, ..Default::default() }),
         ..proto::Watermark::default()
     };

@@ -226,11 +226,11 @@ impl<R> Requests<R> {
     }
 
     /// A part without rows is dealt with when it comes.
-    pub(crate) fn part_absent(&mut self, attempt: u32, number: u64) {
+    pub(crate) fn part_absent(&mut self, attempt: u32, number: u64, last: u64) {
         if attempt > self.read.0 {
             (self.read, self.read_done) = ((attempt, number), Ranges::default());
         }
-        self.finish(Place::Read(attempt, number), number);
+        self.finish(Place::Read(attempt, number), last);
     }
 
     /// Parts that do not come: this one is next behind them. What is under way of those in front of them is

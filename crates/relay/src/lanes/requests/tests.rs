@@ -165,7 +165,7 @@ fn parts_of_snapshots_have_numbers_of_their_own() {
     requests.delivered(run.number);
     assert!(requests.is_read(1, 1, 2) && !requests.is_read(1, 3, 3));
     assert_eq!(requests.take().map(|run| run.first), Some(Place::Change(7)));
-    requests.part_absent(1, 3);
+    requests.part_absent(1, 3, 3);
     assert_eq!((requests.record().part_attempt, requests.record().part_next), (1, 4));
     // An attempt that begins anew.
     requests.release(read(2, 3));

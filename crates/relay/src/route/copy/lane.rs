@@ -9,7 +9,7 @@ use binpulse_core::encode::opened::OpenedRows;
 
 use crate::lane::LaneKey;
 use crate::lanes::order::{Entry, LaneOrder, Rows};
-use crate::lanes::parts::Part;
+use crate::lanes::parts::{Part, numbers};
 use crate::route::config::{Config, TableFilter};
 use crate::route::gaps::{GapState, PartsGap};
 use crate::state::LaneRecord;
@@ -117,10 +117,15 @@ impl Lane {
                     };
                     Work::of(unit, &content)
                 }
-                Entry::Part(Part { content, .. }) => {
+                Entry::Part(Part { content, rows: numbers, .. }) => {
                     let Some(part) = content.part.clone() else { continue };
                     let (lane, rows) = (key.clone(), Arc::clone(&content.rows));
-                    Work::of(Unit::Part { lane, part, rows }, &content)
+                    let unit = if part.numbers_for.is_empty() {
+                        Unit::Part { lane, part, rows }
+                    } else {
+                        Unit::PassedPart { lane, part, rows: numbers }
+                    };
+                    Work::of(unit, &content)
                 }
                 Entry::Nothing(content) => {
                     self.again.push(content);
@@ -151,7 +156,9 @@ impl Lane {
             let rows = content.rows.len().max(1) as u64;
             match &content.part {
                 None => content.rows.first().saturating_add(rows - 1) < next,
-                Some(part) => (part.attempt, part.part.saturating_add(rows - 1)) < part_next,
+                Some(part) => {
+                    (part.attempt, part.part.saturating_add(numbers(part, rows) - 1)) < part_next
+                }
             }
         };
         self.again.extract_if(.., is_applied).map(|content| content.message).collect()
@@ -275,7 +282,7 @@ mod tests {
         let offer = |lane: &mut Lane, message| {
             let rows = Arc::clone(&rows);
             let content = Content { message, rows, part: Some(Arc::clone(&part)), bytes: 0 };
-            lane.order.offer_part(Part::of(&part, content.rows.len() as u64, content), NOW);
+            lane.order.offer_part(Part::of(&part, &Arc::clone(&content.rows), content), NOW);
         };
         for message in [7, 8] {
             offer(&mut lane, message);

@@ -19,10 +19,13 @@ use tokio_util::sync::CancellationToken;
 use self::lane::{Content, Lane, Work};
 use self::transactions::{Job, Worker};
 use super::config::Config;
-use super::gaps::{Asked, Found, GapState, Heal, Missing, asked, policy, spawn};
+use super::gaps::{
+    Asked, Found, GapState, Heal, Missing, PartsFound, asked, policy, spawn, spawn_parts,
+};
 use super::halt::Halt;
 use super::lane::{lane_of, stream_of, suppressed_rows, watermarks};
 use super::limits::{BACK_PAUSE, GRACE, IDLE_LANES_TICKS, LANES_MAX, TICK, TURN_MAX};
+use super::marks::{self, Marks};
 use super::messages::Messages;
 use super::parking::message_parked;
 use super::poll::{Arrived, Content as Opened, Fetch, Polling, Room};
@@ -74,6 +77,7 @@ struct CopyRoute {
     workers: Vec<Worker>,
     jobs: JoinSet<Job>,
     heals: JoinSet<Asked>,
+    marks: Marks,
     failure: Option<String>,
     told: Told,
 }
@@ -126,6 +130,7 @@ impl CopyRoute {
             workers: parts.copies.into_iter().map(|copy| Worker::new(copy, started)).collect(),
             jobs: JoinSet::new(),
             heals: JoinSet::new(),
+            marks: Marks::default(),
             failure: None,
             told: Told::default(),
         }
@@ -152,7 +157,10 @@ impl CopyRoute {
                 Some(job) = self.jobs.join_next() => self.applied(job).await?,
                 Some(healed) = self.heals.join_next() => {
                     let now = self.now();
-                    asked(healed, now, |lane| Some(&mut self.lanes.get_mut(lane)?.gap));
+                    asked(healed, now, |lane| {
+                        let lane = self.lanes.get_mut(lane)?;
+                        Some((&mut lane.gap, &mut lane.parts_gap))
+                    });
                 }
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };
@@ -180,7 +188,16 @@ impl CopyRoute {
             }
             Opened::Part(part, rows) => {
                 count("snapshot");
+                if part.numbers_for == self.config.name {
+                    // What it stands for comes to this route.
+                    self.messages.finish(message);
+                    return Ok(());
+                }
                 self.rows(Content { message, rows, part: Some(part.into()), bytes }).await
+            }
+            Opened::Mark(mark) => {
+                count("snapshot");
+                self.mark(message, &mark).await
             }
             Opened::Canary(canary) => {
                 count("canary");
@@ -234,8 +251,8 @@ impl CopyRoute {
                 lane.order.offer(Rows { first, count, snapshot, content }, now);
             }
             Some(part) => {
-                let rows = content.rows.len() as u64;
-                lane.order.offer_part(Part::of(&part, rows, content), now);
+                let rows = Arc::clone(&content.rows);
+                lane.order.offer_part(Part::of(&part, &rows, content), now);
             }
         }
         self.release(&key, now);
@@ -260,6 +277,37 @@ impl CopyRoute {
                 self.failed(&error)?;
                 Ok(false)
             }
+        }
+    }
+
+    /// A mark tells of parts: also of lanes to which nothing else has come.
+    async fn mark(&mut self, message: u64, mark: &proto::SnapshotMark) -> Result<(), Halt> {
+        let is_wanted = &self.config.filter.table;
+        if !self.config.has_snapshots || !is_wanted(&mark.database, &mark.table) {
+            self.messages.finish(message);
+            return Ok(());
+        }
+        let places = marks::places(mark);
+        for place in &places {
+            if !self.know(&place.lane).await? && self.lanes.len() < LANES_MAX {
+                self.messages.give_back(vec![message], BACK_PAUSE).await;
+                return Ok(());
+            }
+        }
+        if let Some(given_up) = self.marks.hold(message, places) {
+            self.messages.finish(given_up);
+        }
+        self.tell_marks();
+        Ok(())
+    }
+
+    fn tell_marks(&mut self) {
+        let (now, lanes) = (self.now(), &mut self.lanes);
+        let finished = self.marks.tell(|place| {
+            lanes.get_mut(&place.lane).is_none_or(|lane| place.tell(&mut lane.order, now))
+        });
+        for message in finished {
+            self.messages.finish(message);
         }
     }
 
@@ -380,6 +428,7 @@ impl CopyRoute {
             self.look_at_copy().await?;
         }
         self.obey().await;
+        self.tell_marks();
         self.look_for_gaps();
         self.make_room().await;
         self.tell();
@@ -445,14 +494,19 @@ impl CopyRoute {
                 declared.push((key.clone(), passed));
             }
             let found = lane.gap.look(key, &mut lane.order, policy, now, &self.metrics);
-            if let Some(parts) =
-                lane.parts_gap.look(key, &mut lane.order, policy, now, &self.metrics)
-            {
-                // Behind all that is to be applied in front of them.
-                let (lane_key, attempt, next) = (key.clone(), parts.attempt, parts.next);
-                let unit = Unit::PassedParts { lane: lane_key, attempt, next };
-                lane.work.push_back(Work::mark(unit, None));
-                go_on.insert(key.clone());
+            let parts = lane.parts_gap.look(key, &mut lane.order, policy, now, &self.metrics);
+            match (parts, &self.heal) {
+                (PartsFound::Passed(parts), _) => {
+                    // Behind all that is to be applied in front of them.
+                    let (lane_key, attempt, next) = (key.clone(), parts.attempt, parts.next);
+                    let unit = Unit::PassedParts { lane: lane_key, attempt, next };
+                    lane.work.push_back(Work::mark(unit, None));
+                    go_on.insert(key.clone());
+                }
+                (PartsFound::Ask(parts), Some(heal)) => {
+                    spawn_parts(&mut self.heals, heal, key, &lane.order, parts);
+                }
+                (PartsFound::Nothing | PartsFound::Ask(_), _) => {}
             }
             match found {
                 Found::Nothing => {}
@@ -502,7 +556,7 @@ impl CopyRoute {
             next: lane.next,
             accepted: self.accepted.get(key).copied().unwrap_or_default(),
             gap: &lane.gap,
-            parts: lane.parts_gap.parts(),
+            parts: &lane.parts_gap,
             waiting: lane.order.waiting(),
         });
         let view = status::View {

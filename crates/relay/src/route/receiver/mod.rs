@@ -28,12 +28,15 @@ use crate::outbox::{self, OutboxMessage};
 use crate::queue::{Queue, Received};
 use crate::route::config::Config;
 use crate::route::delivery::{Deliveries, Finished, Task, What};
-use crate::route::gaps::{Asked, Found, Heal, Missing, asked, policy, spawn};
+use crate::route::gaps::{
+    Asked, Found, Heal, Missing, PartsFound, asked, policy, spawn, spawn_parts,
+};
 use crate::route::halt::Halt;
 use crate::route::lane::{Content, LaneState, lane_of, suppressed_rows};
 use crate::route::limits::{
     BACK_PAUSE, BEGUN_MAX, GRACE, HELD_PAUSE, IDLE_LANES_TICKS, LANES_MAX, LEASE, TICK, TURN_MAX,
 };
+use crate::route::marks::{self, Marks};
 use crate::route::messages::Messages;
 use crate::route::outbox::Outboxes;
 use crate::route::parking::{Parking, parked};
@@ -78,6 +81,15 @@ impl Saving {
     }
 }
 
+/// What tells of gaps, and what is done about them.
+#[derive(Debug, Default)]
+struct Gaps {
+    /// Marks of which parts are still to come.
+    marks: Marks,
+    /// Requests for what is missing.
+    heals: JoinSet<Asked>,
+}
+
 /// A running route.
 struct Route<R, S> {
     parts: Parts<R, S>,
@@ -93,7 +105,7 @@ struct Route<R, S> {
     unsaved: Vec<Task>,
     parking: Parking,
     outboxes: Outboxes,
-    heals: JoinSet<Asked>,
+    gaps: Gaps,
     canaries: Canaries,
     saving: Saving,
     retention: Option<Duration>,
@@ -152,7 +164,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             unsaved: Vec::new(),
             parking: Parking::default(),
             outboxes: Outboxes::default(),
-            heals: JoinSet::new(),
+            gaps: Gaps::default(),
             canaries: Canaries::default(),
             saving: Saving::new(started),
             retention: None,
@@ -178,9 +190,12 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => self.tick().await?,
                 finished = self.deliveries.finished() => self.finished(finished)?,
-                Some(healed) = self.heals.join_next() => {
+                Some(healed) = self.gaps.heals.join_next() => {
                     let now = self.now();
-                    asked(healed, now, |lane| Some(&mut self.lanes.get_mut(lane)?.gap));
+                    asked(healed, now, |lane| {
+                        let lane = self.lanes.get_mut(lane)?;
+                        Some((&mut lane.gap, &mut lane.parts_gap))
+                    });
                 }
                 arrived = arrivals.recv() => {
                     let Some(arrived) = arrived else { return Ok(()) };
@@ -214,8 +229,17 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             }
             Opened::Part(part, rows) => {
                 count("snapshot");
+                if part.numbers_for == self.parts.config.name {
+                    // What it stands for comes to this route.
+                    self.messages.finish(number);
+                    return Ok(());
+                }
                 let content = Content::of_part(number, &part, rows, sent_at_us);
                 self.part(&part, content).await?;
+            }
+            Opened::Mark(mark) => {
+                count("snapshot");
+                self.mark(number, &mark).await?;
             }
             Opened::Canary(canary) => {
                 count("canary");
@@ -270,6 +294,39 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             self.touched.insert(lane);
         }
         Ok(())
+    }
+
+    /// A mark tells of parts: also of lanes to which nothing else has come.
+    async fn mark(&mut self, number: u64, mark: &proto::SnapshotMark) -> Result<(), Halt> {
+        let is_wanted = &self.parts.config.filter.table;
+        if !self.parts.config.has_snapshots || !is_wanted(&mark.database, &mark.table) {
+            self.messages.finish(number);
+            return Ok(());
+        }
+        let places = marks::places(mark);
+        for place in &places {
+            if self.hold_lane(&place.lane).await? {
+                self.touched.insert(place.lane.clone());
+            } else if self.saving.failure.is_some() {
+                self.messages.give_back(vec![number], BACK_PAUSE).await;
+                return Ok(());
+            }
+        }
+        if let Some(given_up) = self.gaps.marks.hold(number, places) {
+            self.messages.finish(given_up);
+        }
+        self.tell_marks();
+        Ok(())
+    }
+
+    fn tell_marks(&mut self) {
+        let (now, lanes) = (self.now(), &mut self.lanes);
+        let finished = self.gaps.marks.tell(|place| {
+            lanes.get_mut(&place.lane).is_none_or(|lane| place.tell(&mut lane.order, now))
+        });
+        for message in finished {
+            self.messages.finish(message);
+        }
     }
 
     /// Whether the lane is this process's; if not, the message was given back.
@@ -531,6 +588,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             self.look_at_parked().await?;
         }
         self.look_for_other_readers()?;
+        self.tell_marks();
         self.look_for_gaps();
         self.make_room().await;
         self.tell();
@@ -549,18 +607,24 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
                 lane.begins(key);
             }
             let parts = lane.parts_gap.look(key, &mut lane.order, policy, now, metrics);
-            if let Some(parts) = parts {
-                lane.requests.parts_absent(parts.attempt, parts.first, parts.next);
+            match (&parts, &self.parts.heal) {
+                (PartsFound::Passed(parts), _) => {
+                    lane.requests.parts_absent(parts.attempt, parts.first, parts.next);
+                }
+                (PartsFound::Ask(parts), Some(heal)) => {
+                    spawn_parts(&mut self.gaps.heals, heal, key, &lane.order, *parts);
+                }
+                (PartsFound::Nothing | PartsFound::Ask(_), _) => {}
             }
             match found {
-                Found::Nothing if !is_passed && parts.is_none() => continue,
+                Found::Nothing if !is_passed && parts == PartsFound::Nothing => continue,
                 Found::Nothing | Found::GoesOn => {}
                 Found::Declared(gap) => lane.requests.absent(gap.first, gap.last),
                 Found::Ask { first, last } => {
                     if let Some(heal) = &self.parts.heal {
                         let (lane, (since_us, until_us)) = (key.clone(), lane.committed_around());
                         let missing = Missing { lane, first, last, since_us, until_us };
-                        spawn(&mut self.heals, heal, missing);
+                        spawn(&mut self.gaps.heals, heal, missing);
                     }
                 }
             }
@@ -614,7 +678,7 @@ impl<R: Receive, S: LaneStore> Route<R, S> {
             next: lane.requests.next(),
             accepted: self.canaries.accepted.get(key).copied().unwrap_or_default(),
             gap: &lane.gap,
-            parts: lane.parts_gap.parts(),
+            parts: &lane.parts_gap,
             waiting: lane.order.waiting(),
         });
         View {

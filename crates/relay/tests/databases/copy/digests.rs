@@ -57,7 +57,12 @@ fn told(
     part: proto::SnapshotPart,
 ) -> Unit {
     let lane = lane(name);
-    let anchor = proto::LaneMark { lane: lane.lane.to_string(), sequence_next: next, epoch: 3 };
+    let anchor = proto::LaneMark {
+        lane: lane.lane.to_string(),
+        sequence_next: next,
+        epoch: 3,
+        ..proto::LaneMark::default()
+    };
     let part = proto::SnapshotPart {
         snapshot: "01J".to_owned(),
         part: number,

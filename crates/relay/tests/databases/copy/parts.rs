@@ -118,6 +118,7 @@ impl Chunks<'_> {
                     lane: lane.lane.to_string(),
                     sequence_next: self.next,
                     epoch: 3,
+                    ..Default::default()
                 }),
                 chunk: number,
                 attempt: 1,

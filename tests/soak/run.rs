@@ -28,6 +28,8 @@ use crate::workload::{DATABASE, Workload};
 /// What came of it.
 pub(crate) struct Outcome {
     pub(crate) report: String,
+    /// The same as one line of a table.
+    pub(crate) line: String,
     /// Why it failed; nothing if it did not.
     pub(crate) wrong: Vec<String>,
     /// Faults that came.
@@ -88,13 +90,14 @@ impl Soak {
         let workload = Workload::start(&self.plan, &self.stage.port, dice).await?;
         let operator = self.stage.operator();
         let snapshots =
-            snapshots::are_for(&self.plan).then(|| tokio::spawn(operator.work(self.plan.seed)));
+            snapshots::are_for(&self.plan).then(|| tokio::spawn(operator.work(self.plan.clone())));
         let outcome = self.faults(started).await;
         if let Some(snapshots) = snapshots {
             snapshots.abort();
         }
         outcome?;
         let transactions = workload.stop(&self.stage.mysqld).await?;
+        let worked = started.elapsed();
         self.catch_up(started, transactions).await?;
         self.last_snapshot().await?;
         self.stage.streamer.stop().await?;
@@ -103,7 +106,7 @@ impl Soak {
         let peak_rss_bytes = *peak.lock().unwrap_or_else(PoisonError::into_inner);
         let faults = std::mem::take(&mut self.faults);
         let plan = self.plan.clone();
-        let run = Run { plan, took, transactions, faults, peak_rss_bytes };
+        let run = Run { plan, took, worked, transactions, faults, peak_rss_bytes };
         let mut outcome = self.verdict(&run).await?;
         if self.plan.has_endings {
             outcome.wrong.extend(self.endings().await?);
@@ -317,7 +320,8 @@ impl Soak {
         if !findings.is_clean() && wrong.is_empty() {
             wrong.push("see the table".to_owned());
         }
-        Ok(Outcome { report, wrong, faults: self.injected })
+        let line = report::line(run, &received, &findings);
+        Ok(Outcome { report, line, wrong, faults: self.injected })
     }
 }
 

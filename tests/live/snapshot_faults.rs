@@ -34,6 +34,7 @@ tests! {
     a_snapshot_of_all_waits_for_each_database_that_is_published on [Mysql97];
     a_locked_table_is_waited_for_and_no_lock_is_kept on [Mysql97];
     rows_deleted_while_the_stream_was_away_are_gone_from_the_copy on [Mysql97];
+    a_slow_snapshot_reads_no_more_than_its_rows_of_a_second_at_once on [Mysql97];
     odd_tables_are_copied on [Mysql97, Mariadb1011];
 }
 
@@ -594,5 +595,17 @@ async fn odd_tables_are_copied(bed: Bed) -> Outcome {
     // Which tells nothing about the other rows.
     let report = scene.is_copied(&bed, 0, 6).await?;
     assert_eq!(report["gone"], 0, "{report}");
+    Ok(())
+}
+
+async fn a_slow_snapshot_reads_no_more_than_its_rows_of_a_second_at_once(bed: Bed) -> Outcome {
+    // When a table is read slowly of which chunks hold more
+    let mut scene = Scene::set(&bed, Options::default(), &[], &usual()).await?;
+    let slow = ["--tables", "d.t", "--upto", "399", "--rows-per-second", "100"];
+    let done = scene.snapshot(&slow).await?;
+
+    // Then it came in at least as many pieces as it took seconds
+    assert_eq!(done["rows"], 400, "{done}");
+    assert!(done["tables"][0]["chunks"].as_u64() >= Some(4), "{done}");
     Ok(())
 }

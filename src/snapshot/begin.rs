@@ -111,17 +111,8 @@ async fn chosen(
                 pattern.matches(&[database.as_str(), table.as_str()], case) && !is_own(database)
             })
             .collect();
-        if matched.is_empty()
-            && let Some((database, table)) = text.split_once('.')
-            && let Err(unreadable @ Unreadable::Kind(_)) = reader.layout(database, table).await?
-        {
-            return Err(Refused(format!("{text}: {unreadable}")));
-        }
         if matched.is_empty() {
-            return Err(Refused(format!(
-                "`{text}` matches no table that the account may see: check the name, and grant it \
-                 SELECT on the table"
-            )));
+            return Err(not_there(reader, text).await?);
         }
         let published: Vec<_> = matched
             .into_iter()
@@ -160,6 +151,19 @@ async fn chosen(
         )));
     }
     Ok(chosen)
+}
+
+/// Why a pattern matches nothing.
+async fn not_there(reader: &mut Reader, pattern: &str) -> Result<Refused, ReadError> {
+    if let Some((database, table)) = pattern.split_once('.')
+        && let Err(unreadable @ Unreadable::Kind(_)) = reader.layout(database, table).await?
+    {
+        return Ok(Refused(format!("{pattern}: {unreadable}")));
+    }
+    Ok(Refused(format!(
+        "`{pattern}` matches no table that the account may see: check the name, and grant it SELECT on \
+         the table"
+    )))
 }
 
 /// How one table begins, or why it can't be read.

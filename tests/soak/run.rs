@@ -77,7 +77,12 @@ pub(crate) async fn run(plan: &Plan) -> Result<Outcome, (u64, Error)> {
         marker: 0,
         missed: 0,
     };
-    soak.run(&mut dice).await.map_err(|error| (soak.injected, error))
+    let outcome = soak.run(&mut dice).await;
+    if outcome.is_err() {
+        let files = soak.stage.binlogs().unwrap_or_default();
+        soak.keep_if_asked(&files).map_err(|error| (soak.injected, failed(error)))?;
+    }
+    outcome.map_err(|error| (soak.injected, error))
 }
 
 impl Soak {
@@ -287,11 +292,9 @@ impl Soak {
     }
 
     /// Copies what a failure is looked into with.
-    fn keep(
-        &self,
-        folder: &std::path::Path,
-        binlogs: &[std::path::PathBuf],
-    ) -> std::io::Result<()> {
+    fn keep_if_asked(&self, binlogs: &[std::path::PathBuf]) -> std::io::Result<()> {
+        let Some(folder) = std::env::var_os("SOAK_KEEP") else { return Ok(()) };
+        let folder = std::path::Path::new(&folder);
         std::fs::create_dir_all(folder)?;
         let log = self.stage.streamer.folder().path().join("log");
         for file in binlogs.iter().chain([&log, &self.stage.checkpoint()]) {
@@ -302,9 +305,7 @@ impl Soak {
 
     async fn verdict(&mut self, run: &Run) -> Result<Outcome, Error> {
         let files = self.stage.binlogs().map_err(failed)?;
-        if let Some(folder) = std::env::var_os("SOAK_KEEP") {
-            self.keep(folder.as_ref(), &files).map_err(failed)?;
-        }
+        self.keep_if_asked(&files).map_err(failed)?;
         let truth = self.truth(&files)?;
         let received = self.received();
         let mut findings = check::identities(&received, &truth);

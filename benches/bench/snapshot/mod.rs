@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::aws::REGION;
 use crate::delivery::Standin;
+use crate::facts::ROWS_VARIABLE;
 use crate::live::{median, rate};
 use crate::process::Pid;
 use crate::replay::{binary, settings};
@@ -21,9 +22,8 @@ use crate::{Outcome, data, facts, latency};
 
 /// Rounds; in each, every reader but Debezium reads the table once.
 const ROUNDS: usize = 3;
-/// Rows at scale 1, and the variable that says how many there are to be.
+/// Rows at scale 1.
 const ROWS: f64 = 10_000_000.0;
-const ROWS_VARIABLE: &str = "BINPULSE_BENCH_ROWS";
 /// Rows of 64 KiB at scale 1.
 const WIDE_ROWS: f64 = 20_000.0;
 /// Rows that one statement makes.

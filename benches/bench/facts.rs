@@ -5,6 +5,9 @@ use std::process::Command;
 
 use crate::{Outcome, data};
 
+/// Says how many rows the table of the benchmark `snapshot` has.
+pub(crate) const ROWS_VARIABLE: &str = "BINPULSE_BENCH_ROWS";
+
 /// Prints machine, versions, and the command that repeats the benchmark.
 pub(crate) fn print(benchmark: &str, arguments: &[String]) -> Outcome {
     let server = data::server()?;
@@ -30,8 +33,10 @@ pub(crate) fn print(benchmark: &str, arguments: &[String]) -> Outcome {
         rustc.unwrap_or_else(|_| "rustc unknown".to_owned())
     );
     println!("load      {} (1, 5, 15 minutes, at the start)", load.join(" "));
+    let rows = std::env::var(ROWS_VARIABLE).map(|rows| format!("{ROWS_VARIABLE}={rows} "));
     println!(
-        "repeat    BINPULSE_BENCH_SCALE={} cargo bench --locked --bench bench -- {benchmark} {}\n",
+        "repeat    {}BINPULSE_BENCH_SCALE={} cargo bench --locked --bench bench -- {benchmark} {}\n",
+        rows.unwrap_or_default(),
         data::scale(),
         arguments.join(" ")
     );

@@ -85,16 +85,22 @@ fetch() {
     fi
 }
 
-# Only by name: it is large, and no benchmark needs it.
-if [ "${1:-}" = debezium-server ]; then
-    fetch "Debezium Server" mvn debezium_server
-    exit
-fi
-
-fetch python-mysql-replication python3 python
-fetch @vlasky/zongji npm zongji
-fetch "mysql_async's rows" cargo mysql_async
-fetch "go-mysql's canal" go canal
-fetch "Debezium's embedded engine" mvn java debezium
-fetch Maxwell mvn java maxwell
-fetch "Maxwell 1.45 (for tests/formats)" mvn maxwell_from_source
+# Without names, all that benchmarks and tests need; Debezium Server, which is large, only by its name.
+peers=(python zongji mysql_async canal debezium maxwell maxwell_from_source)
+[ $# -eq 0 ] || peers=("$@")
+for peer in "${peers[@]}"; do
+    case $peer in
+        python) fetch python-mysql-replication python3 python ;;
+        zongji) fetch @vlasky/zongji npm zongji ;;
+        mysql_async) fetch "mysql_async's rows" cargo mysql_async ;;
+        canal) fetch "go-mysql's canal" go canal ;;
+        debezium) fetch "Debezium's embedded engine" mvn java debezium ;;
+        maxwell) fetch Maxwell mvn java maxwell ;;
+        maxwell_from_source) fetch "Maxwell 1.45 (for tests/formats)" mvn maxwell_from_source ;;
+        debezium-server) fetch "Debezium Server" mvn debezium_server ;;
+        *)
+            echo "no peer \`$peer\`: see the names in this file" >&2
+            exit 2
+            ;;
+    esac
+done

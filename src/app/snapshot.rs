@@ -12,7 +12,7 @@ use crate::checkpoint::Checkpoint;
 use crate::filter;
 use crate::platform;
 use crate::sink::intake::QueueGauge;
-use crate::snapshot::{Ask, Config, Limits, Progress, Request, SnapshotHandle, Worker};
+use crate::snapshot::{Ask, Config, EVERYTHING, Limits, Progress, Request, SnapshotHandle, Worker};
 use crate::telemetry::Metrics;
 
 /// The filters in force.
@@ -52,7 +52,7 @@ impl Snapshots {
             control.show(progress.status());
         }
         let on_start = plan.snapshot.on_start && Progress::is_owed(&checkpoint.annotations);
-        let everything = || Request { tables: vec!["*.*".to_owned()], ..Request::default() };
+        let everything = || Request { tables: vec![EVERYTHING.to_owned()], ..Request::default() };
         let snapshots = Self {
             config: config(plan, attempt, of),
             control,

@@ -6,6 +6,7 @@ use super::style::say;
 use crate::app::plan::formats::format_options;
 use crate::config::{self, Environment, Kind, SETTINGS, Setting, Values};
 use crate::encode::formats::FormatOptions;
+use crate::snapshot::{AUDIENCE, is_audience};
 
 /// Settings that a command reads, by the beginning of their keys.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,11 @@ fn help(setting: &Setting) -> String {
         help = format!("{help} [default: {default}]");
     }
     help
+}
+
+/// Who rows that are sent again are for.
+pub(super) fn audience(typed: &str) -> Result<String, String> {
+    if is_audience(typed) { Ok(typed.to_owned()) } else { Err(format!("expected {AUDIENCE}")) }
 }
 
 /// Adds `--json`: for a command that prints otherwise for people on a terminal.

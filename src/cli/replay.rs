@@ -95,6 +95,7 @@ pub(super) fn command() -> Command {
                 .long("for")
                 .value_name("NAME")
                 .default_value("all")
+                .value_parser(super::flags::audience)
                 .help("Value of the attribute `replay`"),
         )
         .arg(Arg::new("topic").long("topic").value_name("ARN").help("Publish to this topic"))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Request;
 use super::config::Config;
-use super::layout::Layout;
+use super::layout::{Layout, Unreadable};
 use super::progress::{Bound, Progress, TableProgress};
 use super::reader::{Lock, ReadError, Reader};
 use crate::change::{Cell, LogicalType};
@@ -64,6 +64,20 @@ pub(super) async fn check(
     Ok(progress)
 }
 
+/// The pattern of all that is published.
+pub const EVERYTHING: &str = "*.*";
+
+/// Patterns of `filter.tables` that match none of these tables. "All" has to be all, and a database that
+/// the account may not read is not to be seen.
+pub fn unseen<'a>(
+    published: &'a crate::filter::Config,
+    all: &'a [(String, String)],
+) -> impl Iterator<Item = &'a Pattern> {
+    published.tables.iter().filter(move |pattern| {
+        !all.iter().any(|(database, table)| pattern.matches(&[database, table], published.names))
+    })
+}
+
 /// The tables that the patterns match and the filters publish.
 async fn chosen(
     reader: &mut Reader,
@@ -73,6 +87,15 @@ async fn chosen(
     let all = reader.tables().await?;
     let published = (config.filter)();
     let case = published.names;
+    if request.tables.iter().any(|text| text == EVERYTHING)
+        && let Some(pattern) = unseen(&published, &all).next()
+    {
+        return Err(Refused(format!(
+            "`{}` of filter.tables matches no table that the account may see: grant it SELECT there, or \
+             take the pattern away",
+            pattern.as_str()
+        )));
+    }
     let filter = Filter::new(published);
     let is_own = |database: &str| case.same(database, &config.own_database);
     let mut chosen = Vec::new();
@@ -89,10 +112,7 @@ async fn chosen(
             })
             .collect();
         if matched.is_empty() {
-            return Err(Refused(format!(
-                "`{text}` matches no table that the account may see: check the name, and grant it \
-                 SELECT on the table"
-            )));
+            return Err(not_there(reader, text).await?);
         }
         let published: Vec<_> = matched
             .into_iter()
@@ -131,6 +151,19 @@ async fn chosen(
         )));
     }
     Ok(chosen)
+}
+
+/// Why a pattern matches nothing.
+async fn not_there(reader: &mut Reader, pattern: &str) -> Result<Refused, ReadError> {
+    if let Some((database, table)) = pattern.split_once('.')
+        && let Err(unreadable @ Unreadable::Kind(_)) = reader.layout(database, table).await?
+    {
+        return Ok(Refused(format!("{pattern}: {unreadable}")));
+    }
+    Ok(Refused(format!(
+        "`{pattern}` matches no table that the account may see: check the name, and grant it SELECT on \
+         the table"
+    )))
 }
 
 /// How one table begins, or why it can't be read.

@@ -55,6 +55,15 @@ pub struct Request {
     pub rows_per_second: Option<u64>,
 }
 
+/// What [`is_audience`] takes, in words.
+pub const AUDIENCE: &str = "a name of 1 to 64 bytes without control characters";
+
+/// Whether rows can be sent to subscribers of this name: SNS refuses attributes that are empty, and filter
+/// policies compare no longer ones.
+pub fn is_audience(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 /// Commands that wait for the worker: a person gives few.
 const COMMANDS_MAX: usize = 16;
 
@@ -84,6 +93,11 @@ impl SnapshotHandle {
             }
             Command::Start(request) if request.tables.is_empty() => {
                 return Err("no table is named".to_owned());
+            }
+            Command::Start(request)
+                if request.audience.as_deref().is_some_and(|name| !is_audience(name)) =>
+            {
+                return Err(format!("for: expected {AUDIENCE}"));
             }
             Command::Start(_) => "the snapshot's tables are looked at",
             Command::Stop {} if !is_underway && self.is_owed.load(Ordering::Relaxed) => {

@@ -37,8 +37,9 @@ mod window;
 mod worker;
 
 pub use ask::{Ask, Chunk, ChunkPart, Opened, Order, Taken};
+pub use begin::{EVERYTHING, unseen};
 pub use config::Config;
-pub use control::{Command, Request, SnapshotHandle};
+pub use control::{AUDIENCE, Command, Request, SnapshotHandle, is_audience};
 pub use layout::{Layout, RejectedKey, Unreadable};
 #[cfg(test)]
 pub(crate) use progress::Bound;

@@ -88,6 +88,13 @@ impl Shown {
     #[allow(clippy::cast_precision_loss, reason = "shown to people")]
     pub(super) fn progress(&mut self, progress: Option<&Progress>) {
         let Some(progress) = progress else { return };
+        // A refusal is told until another snapshot begins, whatever was before it.
+        let is_refused = self.status.as_ref().is_some_and(|status| {
+            status.state == SnapshotState::Refused && *status.id != *progress.head.id
+        });
+        if is_refused && progress.state().is_over() {
+            return;
+        }
         let before = self.status.take().filter(|before| *before.id == *progress.head.id);
         let mut status = progress.status();
         if let Some(before) = before {

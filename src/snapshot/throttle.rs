@@ -34,6 +34,8 @@ pub(super) struct Throttle {
     replicas: HashMap<HostPort, Session>,
     looked_at: Option<Instant>,
     found: Option<SnapshotWait>,
+    /// Rows a second, at most.
+    rate: Option<u64>,
     /// When the rows that were read are paid for.
     paid_at: Instant,
 }
@@ -46,14 +48,24 @@ impl Throttle {
             replicas: HashMap::new(),
             looked_at: None,
             found: None,
+            rate: None,
             paid_at: platform::now(),
         }
     }
 
-    /// So many rows were read; `rate` is what was asked for with the snapshot.
-    pub(super) fn read(&mut self, rows: u64, rate: Option<u64>, now: Instant) {
-        let rate = [self.limits.rows_per_second, rate].into_iter().flatten().min();
-        if let Some(rate) = rate.filter(|rate| *rate > 0) {
+    /// At most so many rows a second, if that was asked for with the snapshot, besides the setting.
+    pub(super) fn limit(&mut self, asked: Option<u64>) {
+        self.rate = [self.limits.rows_per_second, asked].into_iter().flatten().min();
+    }
+
+    /// Rows that may be read at once: those of a second.
+    pub(super) fn rows_max(&self) -> u64 {
+        self.rate.map_or(u64::MAX, |rate| rate.max(1))
+    }
+
+    /// So many rows were read.
+    pub(super) fn read(&mut self, rows: u64, now: Instant) {
+        if let Some(rate) = self.rate.filter(|rate| *rate > 0) {
             #[allow(clippy::cast_precision_loss, reason = "a chunk has far fewer than 2^53 rows")]
             let lasting = Duration::from_secs_f64(rows as f64 / rate as f64);
             self.paid_at = self.paid_at.max(now) + lasting;

@@ -18,6 +18,7 @@ tests! {
     kills_in_the_middle_of_a_snapshot_lose_no_row on [Mysql97, Mariadb118];
     what_is_delivered_and_not_yet_visible_is_not_overwritten on [Mysql97];
     a_snapshot_that_cannot_be_is_refused_by_name on [Mysql97, Mariadb1011];
+    a_refusal_is_told_also_behind_a_snapshot_that_is_over on [Mysql97];
     a_source_without_gtids_is_refused_with_the_statement_that_turns_them_on on [Mysql97, Mysql80];
     a_paused_snapshot_is_still_paused_after_a_restart on [Mysql97];
     digests_equal_those_of_a_true_copy on [Mysql97, Mariadb118];
@@ -257,6 +258,7 @@ async fn a_snapshot_that_cannot_be_is_refused_by_name(bed: Bed) -> Outcome {
         .mysqld
         .execute(&[
             "CREATE TABLE shop.keyless (v INT)",
+            "CREATE VIEW shop.seen AS SELECT 1 AS id",
             "CREATE TABLE shop.secret (id INT PRIMARY KEY)",
             "CREATE DATABASE other",
             "CREATE TABLE other.t (id INT PRIMARY KEY)",
@@ -273,6 +275,8 @@ async fn a_snapshot_that_cannot_be_is_refused_by_name(bed: Bed) -> Outcome {
         (&["--tables", "shop.products", "--where", "no such column"], "condition"),
         (&["--tables", "shop.*", "--where", "1"], "one table only"),
         (&["--tables", "shop.products", "--keys", "x"], "key `x`"),
+        (&["--tables", "shop.seen"], "it is a view"),
+        (&["--tables", "shop.products", "--for", ""], "a name of 1 to 64 bytes"),
     ] {
         let all: Vec<_> = ["start"].iter().chain(arguments).copied().collect();
         let (code, output) = command(&mut story.rig.streamer, &all).await?;
@@ -284,6 +288,24 @@ async fn a_snapshot_that_cannot_be_is_refused_by_name(bed: Bed) -> Outcome {
     let copy = bed.mysqld(Options { binlog: false, ..Options::default() }).await?;
     let report = rebuild_snapshots(&bed, &story.rig, &story.queue_url, &copy, rows, 0).await?;
     assert_eq!((&report["rows"], &report["parts"]), (&rows.into(), &0.into()), "{report}");
+    Ok(())
+}
+
+async fn a_refusal_is_told_also_behind_a_snapshot_that_is_over(bed: Bed) -> Outcome {
+    // Given a snapshot that is over
+    let mut story = Story::tell(&bed, Topic::Standard, &[]).await?;
+    start(&mut story.rig.streamer, &["--tables", "shop.products", "--wait"]).await?;
+
+    // When another is asked for that cannot be
+    let refused = ["start", "--tables", "shop.nothing"];
+    let (code, output) = command(&mut story.rig.streamer, &refused).await?;
+
+    // Then that is what is said, by the command and afterwards, until one begins
+    assert!(code == Some(1) && output.contains("matches no table"), "{code:?}: {output}");
+    let (code, output) = command(&mut story.rig.streamer, &["status"]).await?;
+    assert!(code == Some(1) && output.contains("matches no table"), "{code:?}: {output}");
+    start(&mut story.rig.streamer, &["--tables", "shop.products", "--wait"]).await?;
+    until(&story.rig.streamer, is_done).await?;
     Ok(())
 }
 

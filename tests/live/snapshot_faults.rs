@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use binpulse_demo::{Mysqld, Options, prepare};
+use binpulse_demo::{Mysqld, Options, prepare, settings_for};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
@@ -31,8 +31,10 @@ tests! {
     a_chunk_of_a_stopped_snapshot_is_no_chunk_of_the_next on [Mysql97];
     a_snapshot_on_start_is_owed_until_it_has_begun on [Mysql97];
     a_first_snapshot_that_cannot_begin_is_given_up_by_stop on [Mysql97];
+    a_snapshot_of_all_waits_for_each_database_that_is_published on [Mysql97];
     a_locked_table_is_waited_for_and_no_lock_is_kept on [Mysql97];
     rows_deleted_while_the_stream_was_away_are_gone_from_the_copy on [Mysql97];
+    a_slow_snapshot_reads_no_more_than_its_rows_of_a_second_at_once on [Mysql97];
     odd_tables_are_copied on [Mysql97, Mariadb1011];
 }
 
@@ -460,6 +462,42 @@ async fn a_first_snapshot_that_cannot_begin_is_given_up_by_stop(bed: Bed) -> Out
     Ok(())
 }
 
+async fn a_snapshot_of_all_waits_for_each_database_that_is_published(bed: Bed) -> Outcome {
+    // Given a new stream of two databases, of which the account may read one
+    let mysqld = bed.mysqld(Options::default()).await?;
+    let mut tables = usual();
+    tables.push("CREATE DATABASE e".to_owned());
+    tables.push("CREATE TABLE e.t (id INT PRIMARY KEY)".to_owned());
+    tables.push("INSERT INTO e.t VALUES (1), (2)".to_owned());
+    fill(&mysqld, &tables).await?;
+    prepare(&mysqld, binary()).await?;
+    mysqld.execute(&["GRANT SELECT ON d.* TO 'binpulse'@'%'"]).await?;
+    let settings = [
+        ("source.start", "now".to_owned()),
+        ("snapshot.on_start", "all".to_owned()),
+        ("filter.tables", "d.*,e.*".to_owned()),
+    ];
+    let rig = Rig::start_prepared(&bed, mysqld, Topic::Standard, &settings).await?;
+
+    // Then the one that nobody can see is missed by its name, also by `check`
+    let over = |snapshot: &Value| snapshot["state"] == "refused" || snapshot["state"] == "done";
+    let refused = until(&rig.streamer, over).await?;
+    let reason = refused["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("`e.*` of filter.tables"), "{refused}");
+    let mut all = settings_for(&rig.mysqld);
+    all.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
+    all.extend(settings);
+    all.push(("sink.kind", "null".to_owned()));
+    let (_, output) = crate::bed::command("check", all).run_to_end(SOON).await?;
+    assert!(output.contains("`e.*` of filter.tables matches no table"), "{output}");
+
+    // And with the grant both are read
+    rig.mysqld.execute(&["GRANT SELECT ON e.* TO 'binpulse'@'%'"]).await?;
+    let done = until(&rig.streamer, |snapshot| snapshot["state"] == "done").await?;
+    assert_eq!((&done["rows"], &done["tables"][1]["state"]), (&(ROWS + 2).into(), &"done".into()));
+    Ok(())
+}
+
 /// The longest time for which locks of the program on the table were seen without a break, until told
 /// to stop.
 async fn locks_kept(
@@ -557,5 +595,17 @@ async fn odd_tables_are_copied(bed: Bed) -> Outcome {
     // Which tells nothing about the other rows.
     let report = scene.is_copied(&bed, 0, 6).await?;
     assert_eq!(report["gone"], 0, "{report}");
+    Ok(())
+}
+
+async fn a_slow_snapshot_reads_no_more_than_its_rows_of_a_second_at_once(bed: Bed) -> Outcome {
+    // When a table is read slowly of which chunks hold more
+    let mut scene = Scene::set(&bed, Options::default(), &[], &usual()).await?;
+    let slow = ["--tables", "d.t", "--upto", "399", "--rows-per-second", "100"];
+    let done = scene.snapshot(&slow).await?;
+
+    // Then it came in at least as many pieces as it took seconds
+    assert_eq!(done["rows"], 400, "{done}");
+    assert!(done["tables"][0]["chunks"].as_u64() >= Some(4), "{done}");
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! The consumer: takes what the topic accepted, in the order of acceptance, and keeps each row once
 //! by its number.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use binpulse::encode::open;
 use binpulse::encode::proto::frame::Content;
-use binpulse::encode::proto::{self, ChangeBatch, SchemaChange, SnapshotPart, TableSchema};
+use binpulse::encode::proto::{
+    self, ChangeBatch, SchemaChange, SnapshotPart, SnapshotPhase, TableSchema,
+};
 use prost::Message;
 
 use crate::aws::store::Accepted;
@@ -84,6 +86,8 @@ pub(crate) struct Received {
     pub(crate) statements: BTreeMap<u64, SchemaChange>,
     /// Parts of snapshots of the tables here.
     pub(crate) parts: BTreeMap<PartKey, SnapshotPart>,
+    /// Tables that were read to their end, with the snapshots that did.
+    pub(crate) copied: BTreeSet<(String, String, String)>,
     pub(crate) messages: u64,
     /// Messages that SNS took and did not pass on, for it knew them.
     pub(crate) deduplicated: u64,
@@ -104,6 +108,7 @@ impl Received {
             lanes: HashMap::new(),
             statements: BTreeMap::new(),
             parts: BTreeMap::new(),
+            copied: BTreeSet::new(),
             messages: 0,
             deduplicated: 0,
             duplicates: 0,
@@ -134,7 +139,12 @@ impl Received {
             Ok(Content::Batch(batch)) => self.take_batch(&batch),
             Ok(Content::SchemaChange(change)) => self.take_statement(change),
             Ok(Content::SnapshotPart(part)) => self.take_part(part),
-            Ok(Content::Heartbeat(_) | Content::Canary(_) | Content::SnapshotMark(_)) => {}
+            Ok(Content::SnapshotMark(mark)) => {
+                if mark.phase() == SnapshotPhase::Done {
+                    self.copied.insert((mark.snapshot, mark.database, mark.table));
+                }
+            }
+            Ok(Content::Heartbeat(_) | Content::Canary(_)) => {}
             Ok(_) => {
                 self.wrong.push("a content that nobody asked for".to_owned());
             }

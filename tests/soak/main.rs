@@ -46,6 +46,8 @@ use crate::plan::{Plan, Source, Topic, number};
 const SHORT: Duration = Duration::from_secs(20);
 /// Length of those on other sources.
 const SHORTER: Duration = Duration::from_secs(8);
+/// Rows a second that are written beside the sessions' work.
+const BUSY: u64 = 2_000;
 /// Length of the one that must fail.
 const SABOTAGED: Duration = Duration::from_secs(4);
 /// Time for making a failure smaller, unless `SOAK_SHRINK_SECONDS` says otherwise.
@@ -58,16 +60,18 @@ fn main() -> ExitCode {
         Err(wrong) => return refuse(&wrong),
     }
     let trial = |name: &str, plan: Plan| {
-        timed(name, move || outcome(&plan).map_err(|(_, wrong)| Failed::from(wrong)))
+        timed(name, move || outcome(&plan).map(drop).map_err(|(_, wrong)| Failed::from(wrong)))
     };
-    let fifo = Plan::new(1, SHORT);
+    // Two under as many writes as snapshots are promised to bear.
+    let fifo = Plan { rate: BUSY, ..Plan::new(1, SHORT) };
     let standard = Plan { topic: Topic::Standard, lanes: 3, ..Plan::new(2, SHORT) };
     let on = |source| Plan { source, ..Plan::new(5, SHORTER) };
+    let mariadb = Plan { rate: BUSY, topic: Topic::Standard, ..on(Source::Mariadb) };
     let trials = vec![
         trial("a_short_soak_loses_nothing_on_a_fifo_topic", fifo),
         trial("a_short_soak_loses_nothing_on_a_standard_topic", standard),
         trial("a_short_soak_loses_nothing_by_file_and_position", on(Source::Position)),
-        trial("a_short_soak_loses_nothing_from_mariadb", on(Source::Mariadb)),
+        trial("a_short_soak_loses_nothing_from_mariadb", mariadb),
         timed("a_message_that_the_topic_throws_away_is_found", sabotaged),
         timed("shrinking_keeps_exactly_what_a_failure_needs", || {
             let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -98,17 +102,37 @@ fn soak(length: Duration) -> ExitCode {
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seed = clock.map_or(1, |since| since.as_secs() % 1_000_000);
     let plan = Plan::from_environment(seed, length);
-    let shrink = number("SOAK_SHRINK_SECONDS");
-    let (plan, shrink) = match (plan, shrink) {
-        (Ok(plan), Ok(shrink)) => (plan, shrink.unwrap_or(SHRINK_SECONDS)),
-        (Err(wrong), _) | (_, Err(wrong)) => return refuse(&wrong),
+    let (shrink, runs) = (number("SOAK_SHRINK_SECONDS"), number("SOAK_RUNS"));
+    let (plan, shrink, runs) = match (plan, shrink, runs) {
+        (Ok(plan), Ok(shrink), Ok(runs)) => (plan, shrink.unwrap_or(SHRINK_SECONDS), runs),
+        (Err(wrong), ..) | (_, Err(wrong), _) | (.., Err(wrong)) => return refuse(&wrong),
     };
+    if let Some(runs) = runs {
+        return several(&plan, runs);
+    }
     let Err((faults, wrong)) = outcome(&plan) else { return ExitCode::SUCCESS };
     eprintln!("{wrong}");
     if shrink > 0 {
         smaller(&plan, faults, Duration::from_secs(shrink));
     }
     ExitCode::FAILURE
+}
+
+/// One after the other, and a table in the end. A failure ends none but its own.
+fn several(plan: &Plan, runs: u64) -> ExitCode {
+    let (mut lines, mut failed) = (Vec::new(), 0);
+    for plan in (0..runs).map(|number| plan.of_several(number)) {
+        match outcome(&plan) {
+            Ok(line) => lines.push(line),
+            Err((_, wrong)) => {
+                eprintln!("{wrong}");
+                lines.push(format!("| {} | failed: {plan} |", plan.seed));
+                failed += 1;
+            }
+        }
+    }
+    println!("\n{}\n{}\n{failed} of {runs} failed", report::HEAD, lines.join("\n"));
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Looks for a smaller run that fails too, and says how to run it.
@@ -132,7 +156,7 @@ fn refuse(wrong: &str) -> ExitCode {
 
 /// Runs it and prints the report; an error says after how many faults, what was wrong, and how to do
 /// it again.
-fn outcome(plan: &Plan) -> Result<(), (u64, String)> {
+fn outcome(plan: &Plan) -> Result<String, (u64, String)> {
     println!("{plan}");
     let again = format!("again: {plan}");
     let runtime = runtime().map_err(|error| (0, error.to_string()))?;
@@ -141,7 +165,7 @@ fn outcome(plan: &Plan) -> Result<(), (u64, String)> {
         .map_err(|(faults, error)| (faults, format!("{error}\n{again}")))?;
     println!("{}", outcome.report);
     if outcome.wrong.is_empty() {
-        return Ok(());
+        return Ok(outcome.line);
     }
     Err((outcome.faults, format!("{}\n{again}", outcome.wrong.join("\n"))))
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::faults::Kind;
+
 /// Kind of topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
@@ -75,6 +77,10 @@ pub(crate) struct Plan {
     pub(crate) length: Duration,
     /// Faults by their numbers in the seed's order; nothing: as many as there is time for.
     pub(crate) faults: Option<Vec<u64>>,
+    /// Kinds of faults that may come.
+    pub(crate) kinds: Vec<Kind>,
+    /// Rows that are written a second beside the sessions' work.
+    pub(crate) rate: u64,
     /// Sessions that write, by number.
     pub(crate) sessions: Vec<u64>,
     pub(crate) work: Vec<Work>,
@@ -101,12 +107,38 @@ impl Plan {
             lanes: 1,
             length,
             faults: None,
+            kinds: Kind::ALL.to_vec(),
+            rate: 0,
             sessions: (0..SESSIONS).collect(),
             work: Work::NAMES.iter().map(|(_, work)| *work).collect(),
             has_standby: true,
             has_endings: true,
             is_sabotaged: false,
         }
+    }
+
+    /// Run `number` of several: another seed, and server, topic and lanes in turn, unless they are given.
+    pub(crate) fn of_several(&self, number: u64) -> Self {
+        let servers: Vec<_> =
+            SERVERS.iter().filter(|(name, _)| *name != "position").map(|(_, it)| *it).collect();
+        let at = usize::try_from(number).expect("few runs");
+        let mut plan = Self { seed: self.seed + number, ..self.clone() };
+        if text("SOAK_SERVER").is_none() {
+            (plan.source, plan.release) = servers[at % servers.len()];
+        }
+        if text("SOAK_TOPIC").is_none() {
+            plan.topic = Topic::NAMES[at / servers.len() % 2].1;
+        }
+        if text("SOAK_LANES").is_none() {
+            plan.lanes = 1 + number % 3;
+        }
+        plan
+    }
+
+    /// The server and the topic, as the variables name them.
+    pub(crate) fn place(&self) -> (&'static str, &'static str) {
+        let server = name_of((self.source, self.release), SERVERS);
+        (server, name_of(self.topic, Topic::NAMES))
     }
 
     /// A plan from variables. A value that is not understood is an error.
@@ -121,9 +153,12 @@ impl Plan {
             release,
             lanes: number("SOAK_LANES")?.unwrap_or(whole.lanes),
             faults: list("SOAK_FAULTS", |word| word.parse().ok())?,
+            kinds: kinds()?.unwrap_or(whole.kinds),
+            rate: number("SOAK_RATE")?.unwrap_or(whole.rate),
             sessions: list("SOAK_SESSIONS", |word| word.parse().ok())?.unwrap_or(whole.sessions),
             work: list("SOAK_WORK", |word| find(word, Work::NAMES))?.unwrap_or(whole.work),
             has_standby: number("SOAK_STANDBY")? != Some(0_u64),
+            has_endings: number("SOAK_ENDINGS")? != Some(0_u64),
             ..whole
         })
     }
@@ -151,6 +186,16 @@ impl fmt::Display for Plan {
         if let Some(faults) = &self.faults {
             write!(f, " SOAK_FAULTS={}", numbers(faults))?;
         }
+        if self.kinds.len() < Kind::ALL.len() {
+            let names: Vec<_> = self.kinds.iter().map(|kind| kind.name()).collect();
+            write!(f, " SOAK_KINDS='{}'", names.join(";"))?;
+        }
+        if self.rate > 0 {
+            write!(f, " SOAK_RATE={}", self.rate)?;
+        }
+        if !self.has_endings {
+            write!(f, " SOAK_ENDINGS=0")?;
+        }
         if self.sessions != (0..SESSIONS).collect::<Vec<_>>() {
             write!(f, " SOAK_SESSIONS={}", numbers(&self.sessions))?;
         }
@@ -171,6 +216,23 @@ pub(crate) fn number<N: FromStr>(variable: &str) -> Result<Option<N>, String> {
         text.parse().map_err(|_| format!("{variable}: found `{text}`, expected a number"))
     };
     text(variable).map(read).transpose()
+}
+
+/// Kinds of faults by their names, or by what they happen to, such as `source`.
+fn kinds() -> Result<Option<Vec<Kind>>, String> {
+    let Some(text) = text("SOAK_KINDS") else { return Ok(None) };
+    let mut chosen = Vec::new();
+    for word in text.split(';') {
+        let is_meant = |name: &str| {
+            name == word || name.split_once(':').is_some_and(|(place, _)| place == word)
+        };
+        let before = chosen.len();
+        chosen.extend(Kind::ALL.iter().filter(|kind| is_meant(kind.name())));
+        if chosen.len() == before {
+            return Err(format!("SOAK_KINDS: `{word}` is not understood"));
+        }
+    }
+    Ok(Some(chosen))
 }
 
 fn find<T: Copy>(word: &str, names: &[(&str, T)]) -> Option<T> {

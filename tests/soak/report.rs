@@ -22,6 +22,8 @@ pub(crate) struct Tally {
 pub(crate) struct Run {
     pub(crate) plan: Plan,
     pub(crate) took: Duration,
+    /// How long of it was written.
+    pub(crate) worked: Duration,
     pub(crate) transactions: u64,
     pub(crate) faults: BTreeMap<Kind, Tally>,
     pub(crate) peak_rss_bytes: u64,
@@ -48,7 +50,7 @@ pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Fin
     let (commits, rollbacks) = truth.xa;
     #[expect(clippy::cast_precision_loss, reason = "a size for people")]
     let peak = run.peak_rss_bytes as f64 / f64::from(1 << 20);
-    let rows: [(&str, String); 18] = [
+    let rows: [(&str, String); 20] = [
         ("seed", run.plan.seed.to_string()),
         ("source", format!("{:?} {}", run.plan.source, run.plan.release)),
         ("topic", format!("{:?}, {} lanes per table", run.plan.topic, run.plan.lanes)),
@@ -60,6 +62,7 @@ pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Fin
         ),
         ("statements received", received.statements.len().to_string()),
         ("rows written", findings.written.to_string()),
+        ("rows written a second", per_second(findings.written, run).to_string()),
         ("rows received", findings.received.to_string()),
         ("lost", findings.lost.to_string()),
         ("invented", findings.invented.to_string()),
@@ -73,6 +76,7 @@ pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Fin
             ),
         ),
         ("tables compared value by value", findings.tables.to_string()),
+        ("tables read to their end by snapshots", received.copied.len().to_string()),
         ("parts of snapshots compared", findings.parts.to_string()),
         ("messages", received.messages.to_string()),
         ("peak RSS of the streamer", format!("{peak:.0} MiB")),
@@ -81,4 +85,37 @@ pub(crate) fn text(run: &Run, received: &Received, truth: &Truth, findings: &Fin
         line(format_args!("{name:<40} {value}"));
     }
     text
+}
+
+fn per_second(rows: u64, run: &Run) -> u64 {
+    rows / run.worked.as_secs().max(1)
+}
+
+/// The head of a table of runs, in Markdown.
+pub(crate) const HEAD: &str = "\
+| seed | source | topic | lanes | faults | rows written | rows/s | tables read | parts compared | \
+duplicates | lost, invented, misplaced, different |
+|--:|---|---|--:|---|--:|--:|--:|--:|--:|--:|";
+
+/// A line of that table.
+pub(crate) fn line(run: &Run, received: &Received, findings: &Findings) -> String {
+    let (server, topic) = run.plan.place();
+    let faults: Vec<_> = run
+        .faults
+        .iter()
+        .map(|(kind, tally)| format!("{} {}", tally.alone + tally.paired, kind.name()))
+        .collect();
+    let wrong = findings.lost + findings.invented + findings.misplaced + findings.gaps;
+    format!(
+        "| {} | {server} | {topic} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        run.plan.seed,
+        run.plan.lanes,
+        faults.join("; "),
+        findings.written,
+        per_second(findings.written, run),
+        received.copied.len(),
+        findings.parts,
+        received.duplicates,
+        wrong + findings.wrong.len() as u64,
+    )
 }

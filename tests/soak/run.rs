@@ -28,6 +28,8 @@ use crate::workload::{DATABASE, Workload};
 /// What came of it.
 pub(crate) struct Outcome {
     pub(crate) report: String,
+    /// The same as one line of a table.
+    pub(crate) line: String,
     /// Why it failed; nothing if it did not.
     pub(crate) wrong: Vec<String>,
     /// Faults that came.
@@ -75,7 +77,12 @@ pub(crate) async fn run(plan: &Plan) -> Result<Outcome, (u64, Error)> {
         marker: 0,
         missed: 0,
     };
-    soak.run(&mut dice).await.map_err(|error| (soak.injected, error))
+    let outcome = soak.run(&mut dice).await;
+    if outcome.is_err() {
+        let files = soak.stage.binlogs().unwrap_or_default();
+        soak.keep_if_asked(&files).map_err(|error| (soak.injected, failed(error)))?;
+    }
+    outcome.map_err(|error| (soak.injected, error))
 }
 
 impl Soak {
@@ -88,13 +95,14 @@ impl Soak {
         let workload = Workload::start(&self.plan, &self.stage.port, dice).await?;
         let operator = self.stage.operator();
         let snapshots =
-            snapshots::are_for(&self.plan).then(|| tokio::spawn(operator.work(self.plan.seed)));
+            snapshots::are_for(&self.plan).then(|| tokio::spawn(operator.work(self.plan.clone())));
         let outcome = self.faults(started).await;
         if let Some(snapshots) = snapshots {
             snapshots.abort();
         }
         outcome?;
         let transactions = workload.stop(&self.stage.mysqld).await?;
+        let worked = started.elapsed();
         self.catch_up(started, transactions).await?;
         self.last_snapshot().await?;
         self.stage.streamer.stop().await?;
@@ -103,7 +111,7 @@ impl Soak {
         let peak_rss_bytes = *peak.lock().unwrap_or_else(PoisonError::into_inner);
         let faults = std::mem::take(&mut self.faults);
         let plan = self.plan.clone();
-        let run = Run { plan, took, transactions, faults, peak_rss_bytes };
+        let run = Run { plan, took, worked, transactions, faults, peak_rss_bytes };
         let mut outcome = self.verdict(&run).await?;
         if self.plan.has_endings {
             outcome.wrong.extend(self.endings().await?);
@@ -284,11 +292,9 @@ impl Soak {
     }
 
     /// Copies what a failure is looked into with.
-    fn keep(
-        &self,
-        folder: &std::path::Path,
-        binlogs: &[std::path::PathBuf],
-    ) -> std::io::Result<()> {
+    fn keep_if_asked(&self, binlogs: &[std::path::PathBuf]) -> std::io::Result<()> {
+        let Some(folder) = std::env::var_os("SOAK_KEEP") else { return Ok(()) };
+        let folder = std::path::Path::new(&folder);
         std::fs::create_dir_all(folder)?;
         let log = self.stage.streamer.folder().path().join("log");
         for file in binlogs.iter().chain([&log, &self.stage.checkpoint()]) {
@@ -299,9 +305,7 @@ impl Soak {
 
     async fn verdict(&mut self, run: &Run) -> Result<Outcome, Error> {
         let files = self.stage.binlogs().map_err(failed)?;
-        if let Some(folder) = std::env::var_os("SOAK_KEEP") {
-            self.keep(folder.as_ref(), &files).map_err(failed)?;
-        }
+        self.keep_if_asked(&files).map_err(failed)?;
         let truth = self.truth(&files)?;
         let received = self.received();
         let mut findings = check::identities(&received, &truth);
@@ -317,7 +321,8 @@ impl Soak {
         if !findings.is_clean() && wrong.is_empty() {
             wrong.push("see the table".to_owned());
         }
-        Ok(Outcome { report, wrong, faults: self.injected })
+        let line = report::line(run, &received, &findings);
+        Ok(Outcome { report, line, wrong, faults: self.injected })
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Step {
 
 impl Script {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let kinds = Kind::ALL.iter().copied().filter(|kind| kind.is_for(plan)).collect();
+        let kinds = plan.kinds.iter().copied().filter(|kind| kind.is_for(plan)).collect();
         Self { seed: plan.seed, kinds }
     }
 

@@ -24,7 +24,10 @@ pub(crate) fn are_for(plan: &Plan) -> bool {
 
 /// Settings of the streamer for the snapshots of a seed.
 pub(crate) fn settings(plan: &Plan) -> Vec<(&'static str, String)> {
-    let bytes = *Dice::new(plan.seed ^ 0x5a).pick(&["64KiB", "256KiB", "4MiB"]);
+    // Beside many writes there are to be many chunks.
+    let sizes = ["64KiB", "256KiB", "4MiB"];
+    let sizes = if plan.rate > 0 { &sizes[..2] } else { &sizes[..] };
+    let bytes = *Dice::new(plan.seed ^ 0x5a).pick(sizes);
     let keyless = if plan.seed.is_multiple_of(2) { "lock" } else { "refuse" };
     // Tests run beside others: the threads of this machine say little.
     vec![
@@ -56,18 +59,22 @@ impl Operator {
     }
 
     /// Begins, pauses, resumes and stops snapshots for as long as it is let.
-    pub(crate) async fn work(self, seed: u64) {
-        let mut dice = Dice::new(seed ^ 0x0005_11a9);
-        let tables = ["*", "*", "plain", "numbers", "composite", "bytes", "evolving_*", "texts"];
+    pub(crate) async fn work(self, plan: Plan) {
+        let mut dice = Dice::new(plan.seed ^ 0x0005_11a9);
+        let mut tables =
+            vec!["*", "*", "plain", "numbers", "composite", "bytes", "evolving_*", "texts"];
+        if plan.rate > 0 {
+            tables.extend(["busy"; 8]);
+        }
         loop {
             sleep(Duration::from_millis(dice.between(100, 2_000))).await;
             let tables = format!("{DATABASE}.{}", dice.pick(&tables));
             let slow = dice.between(500, 5_000).to_string();
-            let order: &[&str] = match dice.below(10) {
+            let order: &[&str] = match dice.below(20) {
                 0 => &["stop"],
-                1 => &["pause"],
-                2 | 3 => &["resume"],
-                4..=6 => &["start", "--tables", &tables, "--rows-per-second", &slow],
+                1 | 2 => &["pause"],
+                3..=8 => &["resume"],
+                9..=14 => &["start", "--tables", &tables, "--rows-per-second", &slow],
                 _ => &["start", "--tables", &tables],
             };
             // Refused while another is under way, and lost while the service is down.

@@ -35,6 +35,9 @@ pub(crate) struct Stage {
     settings: Vec<(&'static str, String)>,
 }
 
+/// A port on which nobody listens.
+const NOWHERE: u16 = 1;
+
 /// Names the program to test instead of the one that was built with the tests.
 const BINARY: &str = "SOAK_BINARY";
 
@@ -56,7 +59,7 @@ impl Stage {
         mysqld
             .execute(&[format!("GRANT SELECT, LOCK TABLES ON {DATABASE}.* TO 'binpulse'@'%'")])
             .await?;
-        let standby = if plan.has_standby && plan.source == Source::Gtid {
+        let standby = if plan.has_standby && plan.source != Source::Position {
             Some(standby::start(&mysqld, source_options(plan.source)).await?)
         } else {
             None
@@ -110,6 +113,11 @@ impl Stage {
         let mut settings = settings.to_vec();
         settings.push(("checkpoint.path", checkpoint.display().to_string()));
         Command { binary: folder.join(PROGRAM), ..service::command(settings) }
+    }
+
+    /// The workload finds no source.
+    pub(crate) fn hide(&self) {
+        self.port.store(NOWHERE, Ordering::Relaxed);
     }
 
     /// The standby takes the place of the source, for the workload too.

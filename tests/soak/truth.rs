@@ -95,8 +95,8 @@ impl Truth {
     /// What a transaction that was received is known by here.
     pub(crate) fn name_of(&self, gtid: &str, place: Place) -> Name {
         match self.source {
-            Source::Gtid => Name::Gtid(gtid.to_owned()),
-            Source::Position | Source::Mariadb => Name::Place(place),
+            Source::Gtid | Source::Mariadb => Name::Gtid(gtid.to_owned()),
+            Source::Position => Name::Place(place),
         }
     }
 
@@ -144,8 +144,10 @@ impl Reader {
         } else if let Some(gtid) = line.strip_prefix(b"SET @@SESSION.GTID_NEXT= '") {
             let gtid = gtid.split(|byte| *byte == b'\'').next().unwrap_or_default();
             self.begin(&String::from_utf8_lossy(gtid));
-        } else if self.truth.source == Source::Mariadb && is_maria_gtid(line) {
-            self.begin("");
+        } else if self.truth.source == Source::Mariadb
+            && let Some(gtid) = maria_gtid(line)
+        {
+            self.begin(&gtid);
         } else if line.starts_with(b"COMMIT") {
             self.commit();
         } else if let Some(decision) = line.strip_prefix(b"XA ") {
@@ -208,7 +210,9 @@ impl Reader {
     }
 }
 
-/// As `#261121  6:10:00 server id 1  end_log_pos 413 CRC32 0x1c9be0f5 \tGTID 0-1-2 trans`.
-fn is_maria_gtid(line: &[u8]) -> bool {
-    line.starts_with(b"#") && line.windows(6).any(|window| window == b"\tGTID ")
+/// The GTID of a line as `#261121  6:10:00 server id 1  end_log_pos 413 CRC32 0x1c9be0f5 \tGTID 0-1-2 trans`.
+fn maria_gtid(line: &[u8]) -> Option<String> {
+    let line = line.strip_prefix(b"#").map(String::from_utf8_lossy)?;
+    let (_, gtid) = line.split_once("\tGTID ")?;
+    gtid.split_whitespace().next().map(str::to_owned)
 }

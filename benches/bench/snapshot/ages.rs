@@ -47,14 +47,14 @@ pub(super) async fn run(mysqld: &Mysqld, rows: u64) -> Outcome {
     let busy = take(&ages);
     receiving.abort();
     streamer.stop().await?;
-    println!("changes at {RATE} transactions/s, ms since they were due until SNS had them");
-    println!("  {:<24} {:>8} {:>8} {:>8} {:>8}", "", "rows", "p50", "p99", "max");
+    println!("Changes at {RATE} transactions/s, ms since they were due until SNS had them:\n");
+    println!("| | rows | p50 | p99 | most |\n|---|--:|--:|--:|--:|");
     for (name, ages) in [("no snapshot", &idle), ("beside a snapshot", &busy)] {
         let due = &ages.since_due;
         let [p50, p99, most] = [500, 990, 1000].map(|thousandths| part(due, thousandths));
-        println!("  {name:<24} {:>8} {p50:>8.2} {p99:>8.2} {most:>8.2}", due.len());
+        println!("| {name} | {} | {p50:.2} | {p99:.2} | {most:.2} |", due.len());
     }
     let ratio = part(&busy.since_due, 990) / part(&idle.since_due, 990).max(f64::MIN_POSITIVE);
-    println!("  p99 beside a snapshot: {ratio:.2} times that without\n");
+    println!("\np99 beside a snapshot: {ratio:.2} times that without.\n");
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A snapshot of a table to nowhere and to an SNS endpoint on loopback, beside MySQL's own tools and
-//! Debezium's snapshots of the same table in the same run; and what becomes of changes meanwhile.
+//! Debezium's snapshots of the same table in the same run; and what becomes of changes meanwhile. What
+//! it prints in the end are tables in Markdown.
 
 mod ages;
 mod debezium;
@@ -13,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::aws::REGION;
 use crate::delivery::Standin;
+use crate::facts::ROWS_VARIABLE;
 use crate::live::{median, rate};
 use crate::process::Pid;
 use crate::replay::{binary, settings};
@@ -36,7 +38,11 @@ const WIDE_TABLE: &str = "bench.rows_of_64k";
 
 pub(crate) async fn run(names: &[String]) -> Outcome {
     facts::print("snapshot", names)?;
-    let (rows, wide) = (scaled(ROWS, AT_ONCE), scaled(WIDE_ROWS, WIDE_AT_ONCE));
+    let wanted = match std::env::var(ROWS_VARIABLE) {
+        Ok(text) => text.parse().map_err(|error| format!("{ROWS_VARIABLE}: {error}"))?,
+        Err(_) => ROWS * data::scale(),
+    };
+    let (rows, wide) = (whole(wanted, AT_ONCE), whole(WIDE_ROWS * data::scale(), WIDE_AT_ONCE));
     let mysqld = Mysqld::start(&data::server()?, data::options()).await?;
     make(&mysqld, rows, wide).await?;
     let standin = Standin::start("bench").await?;
@@ -85,8 +91,8 @@ pub(crate) async fn run(names: &[String]) -> Outcome {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few millions")]
-fn scaled(rows: f64, at_once: u64) -> u64 {
-    ((rows * data::scale()) as u64).next_multiple_of(at_once).max(at_once)
+fn whole(rows: f64, at_once: u64) -> u64 {
+    (rows as u64).next_multiple_of(at_once).max(at_once)
 }
 
 /// A reader of the table.
@@ -211,23 +217,21 @@ fn tool(mysqld: &Mysqld, name: &str, arguments: &[&str]) -> Outcome<Option<Durat
 }
 
 fn report(rows: u64, lines: &[Line]) {
-    println!("{rows} rows of about 190 bytes; medians of {ROUNDS}, of Debezium one run");
-    println!(
-        "  {:<44} {:>9} {:>8} {:>10} {:>7} {:>9}",
-        "reader", "rows", "wall s", "rows/s", "ratio", "peak MiB"
-    );
+    println!("{rows} rows of about 190 bytes; medians of {ROUNDS}, of Debezium one run.\n");
+    println!("| reader | rows | s | rows/s | time for a row, ratio | peak RSS, MiB |");
+    println!("|---|--:|--:|--:|--:|--:|");
     let base = lines.first().map_or(1.0, |line| rate(line.rows, line.wall));
     for line in lines {
         let here = rate(line.rows, line.wall);
         println!(
-            "  {:<44} {:>9} {:>8.3} {:>10.0} {:>7.2} {:>9}",
+            "| {} | {} | {:.1} | {:.0} | {:.2} | {} |",
             line.name,
             line.rows,
             line.wall.as_secs_f64(),
             here,
             base / here.max(f64::MIN_POSITIVE),
-            if line.peak_kib == 0 { "-".to_owned() } else { (line.peak_kib >> 10).to_string() },
+            if line.peak_kib == 0 { String::new() } else { (line.peak_kib >> 10).to_string() },
         );
     }
-    println!("  ratio: time for the same rows, in times of the first line's\n");
+    println!("\nRatio: to the first line.\n");
 }

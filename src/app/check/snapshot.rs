@@ -3,7 +3,7 @@
 use super::Report;
 use crate::app::plan::Plan;
 use crate::mysql::HostPort;
-use crate::snapshot::{ReadError, Reader, Unreadable};
+use crate::snapshot::{ReadError, Reader, Unreadable, unseen};
 use crate::source;
 
 /// Most tables that are looked at.
@@ -56,6 +56,15 @@ async fn tables(plan: &Plan, reports: &mut Vec<Report>) -> Result<Tally, ReadErr
     reader.locks_keyless(plan.snapshot.locks_keyless);
     let own = plan.freshness.schema.as_str();
     let mut tables = reader.tables().await?;
+    for pattern in unseen(&plan.filter, &tables) {
+        let found = format!(
+            "`{}` of filter.tables matches no table that the account may see",
+            pattern.as_str()
+        );
+        let remedy = "GRANT SELECT to the account on these tables, or take the pattern away: until \
+                      then, no table is read";
+        reports.push(wrong(WHAT, found, remedy));
+    }
     tables.retain(|(database, table)| database != own && plan.filter.wants(database, table));
     let unlooked = tables.len().saturating_sub(TABLES_MAX);
     tables.truncate(TABLES_MAX);

@@ -15,14 +15,13 @@ use crate::encode::Lane;
 use crate::pack::RowRange;
 use crate::platform;
 use crate::sink::Permit;
+use crate::snapshot::{AUDIENCE, is_audience};
 use crate::telemetry::Metrics;
 use crate::telemetry::http::ReplayRefused;
 use crate::telemetry::status::{ReplayState, ReplayStatus};
 
 /// Rows of one job at most: a longer gap is asked for in pieces.
 const ROWS_MAX: u64 = 1_000_000;
-/// Longest name of who it is for: more is no value of an attribute that filter policies compare.
-pub(super) const AUDIENCE_BYTES_MAX: usize = 64;
 /// Bytes that may wait for the sink.
 const QUEUE_BYTES: usize = 4 << 20;
 /// Time to deliver what is under way when the service stops.
@@ -85,14 +84,8 @@ impl Command {
         if to - from >= ROWS_MAX {
             return Some(format!("from {from} to {to}: {ROWS_MAX} rows at most; ask in pieces"));
         }
-        let wrong = format!("for: expected a name of 1 to {AUDIENCE_BYTES_MAX} bytes");
-        (!is_audience(audience)).then_some(wrong)
+        (!is_audience(audience)).then(|| format!("for: expected {AUDIENCE}"))
     }
-}
-
-/// Whether filter policies compare such a name.
-pub(super) fn is_audience(name: &str) -> bool {
-    !name.is_empty() && name.len() <= AUDIENCE_BYTES_MAX
 }
 
 /// The newest job, and since when it is as it is.

@@ -3,9 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::job::{AUDIENCE_BYTES_MAX, is_audience};
 use crate::filter::Pattern;
-use crate::snapshot::{Command, Request, SnapshotHandle};
+use crate::snapshot::{AUDIENCE, Command, Request, SnapshotHandle, is_audience};
 use crate::telemetry::http::ReplayRefused;
 
 /// What is asked for; JSON.
@@ -46,7 +45,7 @@ impl ReadAgain {
         epoch: u64,
     ) -> Result<String, ReplayRefused> {
         if !is_audience(&self.audience) {
-            let why = format!("for: expected a name of 1 to {AUDIENCE_BYTES_MAX} bytes");
+            let why = format!("for: expected {AUDIENCE}");
             return Err(ReplayRefused::Wrong(why));
         }
         if epoch == 0 {

@@ -36,8 +36,9 @@ Examples:
   binpulse snapshot start --tables shop.orders --where 'id > 1000' --wait
   binpulse snapshot start --tables shop.orders --keys 17,18 --for billing
 
-Exits 0 if it began (with --wait: if all tables are done), 1 if it was refused or the service
-does not answer (with --wait: also if it was stopped, or a table was given up).";
+Exits 0 if it began (with --wait: if all tables are done), 1 if it was refused, its tables are
+still looked at after a minute, or the service does not answer (with --wait: also if it was
+stopped, or a table was given up).";
 
 const VERIFY_LONG_ABOUT: &str = "\
 Publishes digests of the rows of tables, in ranges of their keys, each at its place in the
@@ -124,7 +125,10 @@ fn with_range(command: Command) -> Command {
         )
         .arg(option("after", "KEY", "Only rows behind the one with this key; with one table"))
         .arg(option("upto", "KEY", "Only rows up to the one with this key; with one table"))
-        .arg(option("for", "NAME", "Subscribers that it is for: value of the attribute `replay`"))
+        .arg(
+            option("for", "NAME", "Subscribers that it is for: value of the attribute `replay`")
+                .value_parser(flags::audience),
+        )
         .arg(
             option("rows-per-second", "N", "Most rows a second [default: the setting]")
                 .value_parser(value_parser!(u64).range(1..)),
@@ -243,8 +247,7 @@ fn start(request: snapshot::Request, waits: bool, service: &Service) -> Exit {
                 break;
             }
             _ if asked.elapsed() > CHECKED_WITHIN => {
-                println!("Its tables are still looked at; see `binpulse snapshot status`.");
-                break;
+                return failed("its tables are still looked at: see `binpulse snapshot status`");
             }
             _ => {}
         }

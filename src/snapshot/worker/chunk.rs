@@ -140,7 +140,8 @@ impl Worker {
                 Halt::Abandon(why.to_owned())
             });
         }
-        let (rows_max, bytes_max) = (self.pace.rows(), self.config.chunk_bytes);
+        let rows_max = self.pace.rows().min(self.throttle.rows_max());
+        let bytes_max = self.config.chunk_bytes;
         let condition = table.condition.as_deref();
         let range = match part {
             ChunkPart::After(key) => {

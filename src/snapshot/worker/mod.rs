@@ -229,7 +229,7 @@ impl Worker {
     /// Reads a table from where it stands to its end, or to whatever comes between.
     async fn read_table(&mut self, number: usize, progress: &Progress) -> Result<(), Halt> {
         let table = progress.tables.get(number).ok_or(Halt::Gone)?;
-        let rate = progress.head.rows_per_second;
+        self.throttle.limit(progress.head.rows_per_second);
         self.ask(Ask::Start { table: number }).await?;
         self.locks_keyless = progress.head.locks_keyless;
         self.look_at(table, number).await?;
@@ -257,7 +257,7 @@ impl Worker {
             }
             let part = ChunkPart::After(cursor.clone());
             let (chunk, is_end, last) = self.chunk(table, number, part).await?;
-            self.throttle.read(chunk.rows.len() as u64, rate, platform::now());
+            self.throttle.read(chunk.rows.len() as u64, platform::now());
             under_way.push_back(self.hand_over(chunk).await?);
             (is_read, cursor) = (is_end, last.or(cursor));
         }

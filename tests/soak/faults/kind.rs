@@ -24,7 +24,7 @@ macro_rules! kinds {
             /// Whether it can come in this run.
             pub(crate) fn is_for(self, plan: &Plan) -> bool {
                 match self {
-                    Self::FailedOver => plan.has_standby && plan.source == Source::Gtid,
+                    Self::FailedOver => plan.has_standby && plan.source != Source::Position,
                     _ => true,
                 }
             }

@@ -208,6 +208,7 @@ pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Err
 /// it was shut down or killed.
 async fn fail_over(stage: &mut Stage, dice: &mut Dice) -> Result<(), Error> {
     let Some(standby) = &stage.standby else { return Ok(()) };
+    stage.hide();
     standby::hand_over(&stage.mysqld, standby).await?;
     if dice.one_in(2) {
         stage.mysqld.kill().await?;

@@ -8,6 +8,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::time::sleep;
 
+use crate::plan::Source;
 use crate::stage::{Stage, binlogs_in};
 use crate::standby;
 
@@ -62,6 +63,12 @@ pub(super) async fn often(stage: &mut Stage) -> Result<Option<String>, Error> {
 /// Purges all files that neither a restart of the streamer nor the standby needs. Whether there were
 /// any.
 pub(super) async fn behind(stage: &Stage) -> Result<bool, Error> {
+    if stage.source == Source::Mariadb
+        && let Some(standby) = &stage.standby
+    {
+        // Which of its files that one still needs is not to be asked.
+        standby::until_equal(&stage.mysqld, standby).await?;
+    }
     let path = stage.checkpoint();
     let saved = Saved::read(&path).map_err(super::file(&path))?;
     let mut session = stage.mysqld.connect().await?;

@@ -5,6 +5,7 @@
 //! the source afterwards, never assumed.
 
 mod ddl;
+mod paced;
 mod tables;
 mod values;
 mod worker;
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::service::session;
+use paced::Paced;
 use worker::Worker;
 
 /// Database of everything here.
@@ -65,6 +67,16 @@ impl Workload {
                 known: HashMap::new(),
             };
             workers.push(tokio::spawn(worker.run(Arc::clone(&stop))));
+        }
+        let sessions = plan.rate.div_ceil(paced::RATE_MAX);
+        for number in 0..sessions {
+            let paced = Paced {
+                port: Arc::clone(port),
+                rate: plan.rate / sessions,
+                dice: Dice::new(plan.seed ^ ((number + 1) << 40)),
+                committed: Arc::clone(&committed),
+            };
+            workers.push(tokio::spawn(paced.run(Arc::clone(&stop))));
         }
         Ok(Self { stop, committed, workers })
     }

@@ -16,6 +16,9 @@ pub(super) fn all(plan: &Plan) -> Vec<String> {
          v VARBINARY(300), bl BLOB, {bytes})"
     ));
     all.extend((0..super::ddl::EVOLVING).map(super::ddl::create));
+    if plan.rate > 0 {
+        all.extend(super::paced::table());
+    }
     all
 }
 

@@ -53,6 +53,9 @@ impl Worker {
         session.query_drop(format!("USE {DATABASE}")).await?;
         session.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
         session.query_drop("SET lock_wait_timeout = 2, time_zone = '+02:00'").await?;
+        // MariaDB from 11.2 on lets others write meanwhile; 11.8.9 then keeps rows at times that no log has.
+        let locked = "SET old_mode = CONCAT(@@old_mode, ',LOCK_ALTER_TABLE_COPY')";
+        session.query_drop(locked).await.or_else(only_server)?;
         decide_prepared(&mut session, &format!("w{}-", self.number), self.dice.one_in(2)).await?;
         let setting = match self.dice.below(6) {
             0 => "binlog_row_image = MINIMAL",

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::bed::{Bed, Rig, SOON, Topic};
 use crate::rebuild::rebuild_snapshots;
+use crate::resume::{replicated, until_equal};
 use crate::suite::{Outcome, tests};
 use crate::support::oracle;
 
@@ -24,6 +25,8 @@ tests! {
     digests_equal_those_of_a_true_copy on [Mysql97, Mariadb118];
     a_cascade_that_no_log_has_is_found_by_verify_and_repaired_by_a_snapshot on [Mysql80];
     rows_that_were_not_asked_for_are_not_taken_for_gone on [Mysql97];
+    rows_are_read_from_a_replica_and_only_while_it_follows on [Mysql97, Mysql80];
+    nothing_is_read_while_a_server_runs_many_statements on [Mysql97, Mariadb1011];
 }
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -47,6 +50,16 @@ impl Story {
         settings: &[(&'static str, String)],
     ) -> Result<Self, Failure> {
         let mysqld = bed.mysqld(Options::default()).await?;
+        Self::tell_of(bed, mysqld, topic, settings).await
+    }
+
+    /// The same on this server.
+    async fn tell_of(
+        bed: &Bed,
+        mysqld: Mysqld,
+        topic: Topic,
+        settings: &[(&'static str, String)],
+    ) -> Result<Self, Failure> {
         let mut shop = Workload::open(mysqld.connect().await?, 5).await?;
         shop.stock().await?;
         for _ in 0..40 {
@@ -306,6 +319,77 @@ async fn a_refusal_is_told_also_behind_a_snapshot_that_is_over(bed: Bed) -> Outc
     assert!(code == Some(1) && output.contains("matches no table"), "{code:?}: {output}");
     start(&mut story.rig.streamer, &["--tables", "shop.products", "--wait"]).await?;
     until(&story.rig.streamer, is_done).await?;
+    Ok(())
+}
+
+/// Notes statements from now on.
+async fn note_statements(mysqld: &Mysqld) -> Outcome {
+    mysqld.execute(&["SET GLOBAL log_output = 'TABLE'", "SET GLOBAL general_log = 1"]).await?;
+    Ok(())
+}
+
+/// How many statements of the service's account read rows of products since then.
+async fn reads_of_products(mysqld: &Mysqld) -> Result<u64, Failure> {
+    let mut session = mysqld.connect().await?;
+    let count = "SELECT COUNT(*) FROM mysql.general_log WHERE user_host LIKE 'binpulse[%' \
+                 AND argument LIKE 'SELECT%FROM `shop`.`products`%'";
+    let reads: Option<u64> = session.query_first(count).await?;
+    session.disconnect().await?;
+    Ok(reads.unwrap_or_default())
+}
+
+async fn rows_are_read_from_a_replica_and_only_while_it_follows(bed: Bed) -> Outcome {
+    // Given a source with a replica that has stopped, from which rows are to be read
+    let (primary, replica) = replicated(&bed).await?;
+    let settings = [
+        ("snapshot.host", replica.address()),
+        ("snapshot.lag_hosts", replica.address()),
+        ("snapshot.max_replica_lag", "1s".to_owned()),
+    ];
+    let mut story = Story::tell_of(&bed, primary, Topic::Standard, &settings).await?;
+    until_equal(&story.rig.mysqld, &replica).await?;
+    for server in [&story.rig.mysqld, &replica] {
+        note_statements(server).await?;
+    }
+    replica.execute(&["STOP REPLICA SQL_THREAD"]).await?;
+    story.steps(10).await?;
+
+    // When there is a snapshot, then it waits: nobody tells how far the replica is behind
+    start(&mut story.rig.streamer, &["--tables", "shop.*"]).await?;
+    until(&story.rig.streamer, |snapshot| snapshot["waits_for"] == "replica_lag").await?;
+    assert_eq!(reads_of_products(&replica).await?, 0);
+
+    // And when the replica follows again, its rows are read, none of the source's, and nothing is missing
+    replica.execute(&["START REPLICA SQL_THREAD"]).await?;
+    story.steps(10).await?;
+    let done = until(&story.rig.streamer, is_done).await?;
+    let reads = (reads_of_products(&replica).await?, reads_of_products(&story.rig.mysqld).await?);
+    assert!(reads.0 > 0 && reads.1 == 0, "{reads:?}");
+    story.is_copied(&bed, &done).await?;
+    Ok(())
+}
+
+async fn nothing_is_read_while_a_server_runs_many_statements(bed: Bed) -> Outcome {
+    // Given a server that runs more statements than a snapshot bears
+    let settings = [("snapshot.max_threads_running", "8".to_owned())];
+    let mut story = Story::tell(&bed, Topic::Standard, &settings).await?;
+    let mut ids = Vec::new();
+    for _ in 0..12 {
+        let mut session = story.rig.mysqld.connect().await?;
+        ids.push(session.id());
+        tokio::spawn(async move { session.query_drop("SELECT SLEEP(1000)").await });
+    }
+
+    // When there is a snapshot, then it waits until they have ended
+    start(&mut story.rig.streamer, &["--tables", "shop.*"]).await?;
+    until(&story.rig.streamer, |snapshot| snapshot["waits_for"] == "threads_running").await?;
+    let status = story.rig.streamer.status().await?;
+    assert_eq!(status["snapshot"]["newest_chunk_at_us"], Value::Null, "{status}");
+    for id in ids {
+        story.rig.mysqld.execute(&[format!("KILL {id}")]).await?;
+    }
+    let done = until(&story.rig.streamer, is_done).await?;
+    story.is_copied(&bed, &done).await?;
     Ok(())
 }
 

@@ -140,7 +140,7 @@ impl Worker {
                 Halt::Abandon(why.to_owned())
             });
         }
-        let rows_max = self.pace.rows().min(self.throttle.rows_max());
+        let rows_max = self.pace.rows(&opened.armed.position).min(self.throttle.rows_max());
         let bytes_max = self.config.chunk_bytes;
         let condition = table.condition.as_deref();
         let range = match part {

@@ -66,8 +66,8 @@ func documentContent(document node, cellsMax int) (content Content, err error) {
 
 // optional are members that a document need not have, or has as null; of the contract's other fields it has all.
 var optional = strings.Fields("certificate charset collation connector_version database digest digests gtid gtid_first " +
-	"instance invisible key_after key_columns key_upto members mysql_type nonce path position reason row " +
-	"snapshot_attempt snapshot_next traceparent transaction watermark")
+	"instance invisible key_after key_columns key_upto members mysql_type nonce numbers numbers_for pass " +
+	"path position reason row snapshot_attempt snapshot_next traceparent transaction watermark")
 
 // fill sets the fields of a message, whose names the members have, but for those that are given.
 func fill[Message proto.Message](d form, message Message, given ...string) Message {

@@ -205,15 +205,13 @@ def decompressed(frame):
 
 
 def unzstd(compressed, size):
-    """One zstd frame of exactly `size` bytes, decompressed as a stream: neither what its header
-    states nor what it expands to is believed."""
+    """One zstd frame of exactly `size` bytes, and nothing behind it: no more memory is taken than its header states,
+    which must be the size."""
     try:
         stated = zstandard.frame_content_size(compressed)
         if stated != size:
             raise Malformed(f"a zstd frame of {stated} bytes instead of {size}")
-        decompressor = zstandard.ZstdDecompressor(max_window_size=CONTENT_BYTES_MAX)
-        with decompressor.stream_reader(compressed) as reader:
-            return reader.read(size + 1)
+        return zstandard.ZstdDecompressor().decompress(compressed, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise Malformed(f"zstd: {error}") from error
 

@@ -532,7 +532,17 @@ type SnapshotPart struct {
 	AttemptPart uint64 `protobuf:"varint,14,opt,name=attempt_part,json=attemptPart,proto3" json:"attempt_part,omitempty"`
 	// Ordinals in `batch.table.columns` of the columns of the key that the table is read by, in the key's
 	// order. Empty: its primary key.
-	KeyColumns    []uint32 `protobuf:"varint,15,rep,packed,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
+	KeyColumns []uint32 `protobuf:"varint,15,rep,packed,name=key_columns,json=keyColumns,proto3" json:"key_columns,omitempty"`
+	// Set where this message, which has no rows, stands for parts that only some subscribers get: the name
+	// of these, as in the attribute `replay` of the parts. Who gets the parts ignores it; for all others it
+	// takes their numbers, so that nobody waits for parts of other subscribers.
+	NumbersFor string `protobuf:"bytes,16,opt,name=numbers_for,json=numbersFor,proto3" json:"numbers_for,omitempty"`
+	// How many numbers these parts have: the next part has the number `part` plus this. 0 without
+	// `numbers_for`.
+	Numbers uint64 `protobuf:"varint,17,opt,name=numbers,proto3" json:"numbers,omitempty"`
+	// Rises when the table is read from its beginning once more within this snapshot. The ranges of the
+	// chunks of one pass follow one another.
+	Pass          uint32 `protobuf:"varint,18,opt,name=pass,proto3" json:"pass,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -670,6 +680,27 @@ func (x *SnapshotPart) GetKeyColumns() []uint32 {
 		return x.KeyColumns
 	}
 	return nil
+}
+
+func (x *SnapshotPart) GetNumbersFor() string {
+	if x != nil {
+		return x.NumbersFor
+	}
+	return ""
+}
+
+func (x *SnapshotPart) GetNumbers() uint64 {
+	if x != nil {
+		return x.Numbers
+	}
+	return 0
+}
+
+func (x *SnapshotPart) GetPass() uint32 {
+	if x != nil {
+		return x.Pass
+	}
+	return 0
 }
 
 // A digest of a chunk's rows in one lane, to compare a copy with. The keys in `touched` are left out.
@@ -1164,9 +1195,14 @@ type LaneMark struct {
 	// Number that the lane's next row will have; all smaller ones have been accepted by the topic.
 	SequenceNext uint64 `protobuf:"varint,2,opt,name=sequence_next,json=sequenceNext,proto3" json:"sequence_next,omitempty"`
 	// Epoch of the number.
-	Epoch         uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// In a SnapshotMark: number that the lane's next SnapshotPart will have, as in ChangeBatch. Who has
+	// applied less than all smaller ones has a part still to come, or lost it.
+	SnapshotNext uint64 `protobuf:"varint,4,opt,name=snapshot_next,json=snapshotNext,proto3" json:"snapshot_next,omitempty"`
+	// Attempt of the newest of these parts, as in ChangeBatch.
+	SnapshotAttempt uint32 `protobuf:"varint,5,opt,name=snapshot_attempt,json=snapshotAttempt,proto3" json:"snapshot_attempt,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *LaneMark) Reset() {
@@ -1216,6 +1252,20 @@ func (x *LaneMark) GetSequenceNext() uint64 {
 func (x *LaneMark) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
+	}
+	return 0
+}
+
+func (x *LaneMark) GetSnapshotNext() uint64 {
+	if x != nil {
+		return x.SnapshotNext
+	}
+	return 0
+}
+
+func (x *LaneMark) GetSnapshotAttempt() uint32 {
+	if x != nil {
+		return x.SnapshotAttempt
 	}
 	return 0
 }
@@ -2387,7 +2437,7 @@ const file_binpulse_v1_change_proto_rawDesc = "" +
 	" \x01(\x0e2\x18.binpulse.v1.BeforeImageR\vbeforeImage\x12$\n" +
 	"\x04rows\x18\v \x03(\v2\x10.binpulse.v1.RowR\x04rows\x12#\n" +
 	"\rsnapshot_next\x18\f \x01(\x04R\fsnapshotNext\x12)\n" +
-	"\x10snapshot_attempt\x18\r \x01(\rR\x0fsnapshotAttempt\"\xbb\x04\n" +
+	"\x10snapshot_attempt\x18\r \x01(\rR\x0fsnapshotAttempt\"\x8a\x05\n" +
 	"\fSnapshotPart\x12\x1a\n" +
 	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\x12\x12\n" +
 	"\x04part\x18\x02 \x01(\x04R\x04part\x12-\n" +
@@ -2405,7 +2455,11 @@ const file_binpulse_v1_change_proto_rawDesc = "" +
 	"\x06digest\x18\r \x01(\v2\x18.binpulse.v1.ChunkDigestR\x06digest\x12!\n" +
 	"\fattempt_part\x18\x0e \x01(\x04R\vattemptPart\x12\x1f\n" +
 	"\vkey_columns\x18\x0f \x03(\rR\n" +
-	"keyColumns\"E\n" +
+	"keyColumns\x12\x1f\n" +
+	"\vnumbers_for\x18\x10 \x01(\tR\n" +
+	"numbersFor\x12\x18\n" +
+	"\anumbers\x18\x11 \x01(\x04R\anumbers\x12\x12\n" +
+	"\x04pass\x18\x12 \x01(\rR\x04pass\"E\n" +
 	"\vChunkDigest\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\x04R\x04rows\x12\x10\n" +
 	"\x03sum\x18\x02 \x01(\x06R\x03sum\x12\x10\n" +
@@ -2446,11 +2500,13 @@ const file_binpulse_v1_change_proto_rawDesc = "" +
 	"\bLaneRows\x12\x12\n" +
 	"\x04lane\x18\x01 \x01(\tR\x04lane\x12%\n" +
 	"\x0esequence_first\x18\x02 \x01(\x04R\rsequenceFirst\x12\x12\n" +
-	"\x04rows\x18\x03 \x01(\x04R\x04rows\"Y\n" +
+	"\x04rows\x18\x03 \x01(\x04R\x04rows\"\xa9\x01\n" +
 	"\bLaneMark\x12\x12\n" +
 	"\x04lane\x18\x01 \x01(\tR\x04lane\x12#\n" +
 	"\rsequence_next\x18\x02 \x01(\x04R\fsequenceNext\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"s\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12#\n" +
+	"\rsnapshot_next\x18\x04 \x01(\x04R\fsnapshotNext\x12)\n" +
+	"\x10snapshot_attempt\x18\x05 \x01(\rR\x0fsnapshotAttempt\"s\n" +
 	"\n" +
 	"LaneDigest\x12\x12\n" +
 	"\x04lane\x18\x01 \x01(\tR\x04lane\x12\x14\n" +

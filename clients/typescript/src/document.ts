@@ -117,8 +117,9 @@ function named(of: DescEnum, form: Json | undefined): number {
 /** What a document need not have, or has as null; of the contract's other fields it has all. */
 const OPTIONAL = new Set([
   "certificate", "charset", "collation", "connector_version", "database", "digest", "digests", "gtid", "gtid_first",
-  "instance", "invisible", "key_after", "key_columns", "key_upto", "members", "mysql_type", "nonce", "path",
-  "position", "reason", "row", "snapshot_attempt", "snapshot_next", "traceparent", "transaction", "watermark",
+  "instance", "invisible", "key_after", "key_columns", "key_upto", "members", "mysql_type", "nonce", "numbers",
+  "numbers_for", "pass", "path", "position", "reason", "row", "snapshot_attempt", "snapshot_next", "traceparent",
+  "transaction", "watermark",
 ]);
 
 /** A message of the contract: its fields are members of an object, unless they are given. */

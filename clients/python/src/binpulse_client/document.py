@@ -15,8 +15,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What a document need not have, or has as null; of the contract's other fields it has all.
 _OPTIONAL = {
     "certificate", "charset", "collation", "connector_version", "database", "digest", "digests", "gtid", "gtid_first",
-    "instance", "invisible", "key_after", "key_columns", "key_upto", "members", "mysql_type", "nonce", "path",
-    "position", "reason", "row", "snapshot_attempt", "snapshot_next", "traceparent", "transaction", "watermark"}
+    "instance", "invisible", "key_after", "key_columns", "key_upto", "members", "mysql_type", "nonce", "numbers",
+    "numbers_for", "pass", "path", "position", "reason", "row", "snapshot_attempt", "snapshot_next", "traceparent",
+    "transaction", "watermark"}
 
 
 class _Digits:

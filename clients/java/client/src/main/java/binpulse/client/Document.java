@@ -42,8 +42,8 @@ final class Document {
     private static final Set<String> OPTIONAL = Set.of(
         "certificate", "charset", "collation", "connector_version", "database", "digest", "digests", "gtid",
         "gtid_first", "instance", "invisible", "key_after", "key_columns", "key_upto", "members", "mysql_type", "nonce",
-        "path", "position", "reason", "row", "snapshot_attempt", "snapshot_next", "traceparent", "transaction",
-        "watermark");
+        "numbers", "numbers_for", "pass", "path", "position", "reason", "row", "snapshot_attempt", "snapshot_next",
+        "traceparent", "transaction", "watermark");
     private static final Pattern TIME =
         Pattern.compile("\\d{4}-\\d{2}-\\d{2}T([01]\\d|2[0-3])(:\\d{2}){2}(\\.\\d{1,6})?Z");
 

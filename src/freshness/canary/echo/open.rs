@@ -142,9 +142,7 @@ mod tests {
             uncompressed_size: plain.len() as u64,
             crc32c: crc32c::crc32c(&plain),
             codec: proto::Codec::Zstd.into(),
-            content: Some(Content::Payload(
-                zstd::stream::encode_all(plain.as_slice(), 1).expect("memory"),
-            )),
+            content: Some(Content::Payload(zstd::bulk::compress(&plain, 1).expect("memory"))),
         };
         STANDARD.encode(frame.encode_to_vec())
     }

@@ -330,7 +330,9 @@ async fn a_lost_part_of_a_snapshot_halts_its_lane_until_an_operator_goes_on_with
 
     // And with what it says the lane goes on, and the rows come again
     assert_eq!(process.stop().await?, Some(0));
-    process.command_mut().settings.push(("relay.gap", String::from("declare")));
+    let settings = &mut process.command_mut().settings;
+    settings.retain(|(name, _)| *name != "relay.gap");
+    settings.push(("relay.gap", String::from("declare")));
     process.start_again().await?;
     until("rows behind them come", || (ids(&webhook) == [1, 2, 3, 4, 5]).then_some(())).await?;
     let missing = process.metric("binpulse_relay_rows_total", &["outcome=\"missing\""]).await?;
